@@ -1,0 +1,31 @@
+"""The Celery app and the whole timetable. The rows are the queue; Celery is only the clock."""
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kgen.settings")
+
+app = Celery("kgen")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+# Each task looks for rows that are due, so a missed or doubled run changes nothing. `expires` keeps
+# a worker that was away from finding hundreds of stale ticks in the queue.
+app.conf.beat_schedule = {
+    "settle onto the chain": {
+        "task": "wallet.tasks.settle_tick",
+        "schedule": 2.0,
+        "options": {"expires": 10},
+    },
+    "close due tournaments": {
+        "task": "tournaments.tasks.close_due_tournaments",
+        "schedule": 1.0,
+        "options": {"expires": 10},
+    },
+    "forget expired idempotency keys": {
+        "task": "kgen.common.tasks.forget_expired_keys",
+        "schedule": 3600.0,
+        "options": {"expires": 600},
+    },
+}

@@ -1,0 +1,221 @@
+"""All settings, read from the environment.
+
+A value is looked up in the process environment, then in `.env` (the secrets of this installation),
+then in `.local/runtime.env` (what `make run` has started on this machine). Secrets have no default:
+a missing one stops the process with its name.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+environ.Env.read_env(BASE_DIR / ".local" / "runtime.env")
+
+# --- Django ------------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "kgen.apps.ConsoleConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "kgen.common",
+    "accounts",
+    "wallet",
+    "rewards",
+    "tournaments",
+]
+
+MIDDLEWARE = [
+    "kgen.common.api.middleware.RequestIdMiddleware",
+    "kgen.common.api.middleware.ApiErrorMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "kgen.urls"
+WSGI_APPLICATION = "kgen.wsgi.application"
+APPEND_SLASH = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "kgen" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / ".local" / "static"
+# Served straight from the packages that hold them: nothing to collect before the first start.
+WHITENOISE_USE_FINDERS = True
+
+# --- Data stores ---------------------------------------------------------------------------------
+
+# The application's login; `migrate` alone connects as the owner named in MIGRATE_DATABASE_URL.
+DATABASES = {"default": env.db("DATABASE_URL")}
+DATABASES["default"]["CONN_MAX_AGE"] = None
+DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASES["default"].setdefault("OPTIONS", {})["options"] = (
+    "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+)
+MIGRATE_DATABASE_URL = env.str("MIGRATE_DATABASE_URL", default="")
+
+# What the application's login may do with each table beyond the usual reading and writing; `*` of
+# a list is granted in place of it. Rows of money and of the audit trail are never its to rewrite.
+APPLICATION_GRANTS = {
+    "wallet_wallettransaction": (
+        "SELECT, INSERT, UPDATE (sync_status, sync_error, payout_id, modified_at)"
+    ),
+    "django_admin_log": "SELECT, INSERT",
+}
+
+REDIS_URL = env.str("REDIS_URL")
+
+CELERY_BROKER_URL = REDIS_URL
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TIMEZONE = "UTC"
+
+# --- API -----------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["kgen.common.api.renderers.JsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["kgen.common.api.parsers.StrictJsonParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "EXCEPTION_HANDLER": "kgen.common.api.exceptions.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "KGeN ESports Protocol",
+    "DESCRIPTION": "Tournaments with real prizes inside your game.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+API_MAX_BODY_BYTES = 64 * 1024
+IDEMPOTENCY_KEY_LIFE = timedelta(hours=24)
+
+# --- Staff ---------------------------------------------------------------------------------------
+
+LOGIN_URL = "admin:login"
+OTP_TOTP_ISSUER = "KGeN"
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True
+SESSION_COOKIE_AGE = 8 * 3600
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# Behind TLS everything is secure; `make run` serves plain HTTP on this machine alone.
+SERVED_OVER_TLS = env.bool("SERVED_OVER_TLS", default=True)
+SESSION_COOKIE_SECURE = SERVED_OVER_TLS
+CSRF_COOKIE_SECURE = SERVED_OVER_TLS
+SECURE_SSL_REDIRECT = SERVED_OVER_TLS
+SECURE_HSTS_SECONDS = 31_536_000 if SERVED_OVER_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SERVED_OVER_TLS
+SECURE_HSTS_PRELOAD = SERVED_OVER_TLS
+SECURE_REFERRER_POLICY = "no-referrer"
+X_FRAME_OPTIONS = "DENY"
+
+# --- Rules of the platform (API contract, section 0) ---------------------------------------------
+
+WELCOME_BONUS = env.int("WELCOME_BONUS", default=50)
+RAKE_PERCENT = env.int("RAKE_PERCENT", default=15)
+TOKEN_LIFE = timedelta(hours=24)
+SESSION_LIFE = timedelta(days=30)
+END_GRACE = timedelta(seconds=60)
+FUTURE_CLOCK_TOLERANCE = timedelta(seconds=120)
+
+OTP_SECRET = env.str("OTP_SECRET")
+OTP_LIFE = timedelta(seconds=300)
+OTP_RESEND_WAIT = timedelta(seconds=60)
+OTP_TRIES = 5
+OTP_SENDS_PER_PHONE_AND_HOUR = 5
+OTP_SENDS_PER_GAMER_AND_DAY = 10
+OTP_SENDS_PER_PREFIX_AND_10_MINUTES = 20
+OTP_DAILY_BUDGET_PER_GAME = env.int("OTP_DAILY_BUDGET_PER_GAME", default=2_000)
+OTP_DAILY_BUDGET = env.int("OTP_DAILY_BUDGET", default=20_000)
+OTP_COUNTRIES = env.list("OTP_COUNTRIES", default=["IN", "US"])
+
+SMS_BACKEND = env.str("SMS_BACKEND", default="accounts.sms.outbox.FileOutbox")
+SMS_OUTBOX = Path(env.str("SMS_OUTBOX", default=str(BASE_DIR / ".local" / "sms.jsonl")))
+
+# --- Chain ---------------------------------------------------------------------------------------
+
+CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="")
+CHAIN_ID = env.int("CHAIN_ID", default=31337)
+KCASH_ADDRESS = env.str("KCASH_ADDRESS", default="")
+SETTLEMENT_ADDRESS = env.str("SETTLEMENT_ADDRESS", default="")
+FLOAT_ADDRESS = env.str("FLOAT_ADDRESS", default="")
+# The web tier derives every gamer's address from these extended public keys. The seed behind them
+# and the operator's key are needed by the settlement worker alone.
+CUSTODY_XPUB = env.str("CUSTODY_XPUB")
+KGEN_XPUB = env.str("KGEN_XPUB")
+CUSTODY_SEED = env.str("CUSTODY_SEED", default="")
+OPERATOR_KEY = env.str("OPERATOR_KEY", default="")
+# Used once, by `deploy_contracts` on the development chain.
+ADMIN_KEY = env.str("ADMIN_KEY", default="")
+FLOAT_KEY = env.str("FLOAT_KEY", default="")
+
+# --- Logs ----------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+}
