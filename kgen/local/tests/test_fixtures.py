@@ -1,0 +1,55 @@
+import socket
+import threading
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection
+
+from kgen.local.devchain import DevChain
+
+
+@pytest.mark.django_db
+def test_the_application_reads_and_writes_but_never_truncates() -> None:
+    Group.objects.create(name="operators")
+
+    assert Group.objects.count() == 1
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        assert cursor.fetchone() == ("kgen_app",)
+        cursor.execute("SELECT has_table_privilege('auth_group', 'TRUNCATE')")
+        assert cursor.fetchone() == (False,)
+
+
+@pytest.mark.parametrize("run", [1, 2])
+def test_a_committed_database_is_empty_and_shared_by_threads(
+    run: int, committed_database: None
+) -> None:
+    seen = []
+
+    def look() -> None:
+        seen.append(Group.objects.count())
+        connection.close()
+
+    Group.objects.create(name="operators")
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+
+    assert seen == [1]
+
+
+@pytest.mark.parametrize("run", [1, 2])
+def test_the_chain_is_put_back(run: int, dev_chain: DevChain) -> None:
+    before = dev_chain.rpc("eth_getBlockByNumber", "finalized", False)["number"]
+    height = int(dev_chain.rpc("eth_blockNumber"), 16)
+
+    dev_chain.mine(6)
+
+    assert before == "0x0"
+    assert height == 0
+    assert dev_chain.rpc("eth_getBlockByNumber", "finalized", False)["number"] == "0x2"
+
+
+def test_other_machines_are_out_of_reach() -> None:
+    with pytest.raises(PermissionError, match=r"Tests may not connect to 192\.0\.2\.1"):
+        socket.create_connection(("192.0.2.1", 80), timeout=0.1)
