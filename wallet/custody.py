@@ -1,0 +1,107 @@
+"""The wallets kept for gamers, and their addresses: children of two account keys.
+
+Only the public half of those keys is known here. A custodial wallet is m/44'/60'/0'/0/index, a gamer's KGeN wallet m/44'/60'/1'/0/index. Nothing in
+this module can sign; the seed is opened by `wallet.settlement.signing` alone.
+"""
+
+from datetime import datetime
+from functools import cache
+from typing import Final
+
+from bip32 import BIP32  # type: ignore[import-untyped]
+from coincurve import PublicKey
+from django.conf import settings
+from django.db import connection
+from eth_hash.auto import keccak
+
+from accounts.models import Gamer, KgenAccount
+from kgen.common.errors import Forbidden
+from kgen.common.transactions import requires_transaction
+from wallet import ledger
+from wallet.models import KgenWallet, Wallet
+
+# The branch of addresses that are handed out, as in every wallet that follows BIP-44.
+EXTERNAL: Final = 0
+
+
+class WalletFrozen(Forbidden):
+    """The gamer plays on, but nothing may be claimed or withdrawn (API contract, section 0)."""
+
+    code = "GAMER_BLOCKED"
+    message = "This wallet is frozen. Please contact support."
+
+    def __init__(self) -> None:
+        super().__init__(details={"reason": "WALLET_FROZEN"})
+
+
+def wallet_of(gamer: Gamer) -> Wallet:
+    """The gamer's custodial wallet. Every gamer has one from the first session on."""
+    return Wallet.objects.get(gamer=gamer)
+
+
+def refuse_frozen(wallet: Wallet) -> None:
+    """Raises WalletFrozen."""
+    if wallet.is_frozen:
+        raise WalletFrozen
+
+
+@requires_transaction
+def lock(wallet_id: int) -> Wallet:
+    """The wallet as it is, and as it stays until the transaction ends."""
+    return Wallet.objects.select_for_update(no_key=True).get(pk=wallet_id)
+
+
+@requires_transaction
+def open_wallet(*, gamer: Gamer, now: datetime) -> Wallet:
+    """Open the custodial wallet of a new gamer, with an address and all its ledger accounts.
+
+    The caller holds the gamer's row: a second wallet would break UNIQUE (gamer).
+    """
+    index = _next_index("wallet_hd_index")
+    wallet = Wallet.objects.create(
+        gamer=gamer,
+        hd_index=index,
+        address=custodial_address(index),
+        created_at=now,
+        modified_at=now,
+    )
+    ledger.open_accounts(ledger.Owner.WALLET, wallet.pk)
+    return wallet
+
+
+@requires_transaction
+def open_kgen_wallet(*, account: KgenAccount, now: datetime) -> KgenWallet:
+    """Make the KGeN wallet that is held for a phone until its gamer exports it."""
+    index = _next_index("kgen_hd_index")
+    return KgenWallet.objects.create(
+        account=account, hd_index=index, address=kgen_address(index), created_at=now
+    )
+
+
+def custodial_address(index: int) -> str:
+    """Where the gamer with this index keeps KCash in this game; lower case."""
+    return address_of(_external_branch(settings.CUSTODY_XPUB).get_pubkey_from_path([index]))
+
+
+def kgen_address(index: int) -> str:
+    """The KGeN wallet held for the account with this index until it is exported; lower case."""
+    return address_of(_external_branch(settings.KGEN_XPUB).get_pubkey_from_path([index]))
+
+
+def address_of(public_key: bytes) -> str:
+    """The address of a secp256k1 public key, in either of its encodings."""
+    uncompressed = PublicKey(public_key).format(compressed=False)
+    return "0x" + keccak(uncompressed[1:])[-20:].hex()
+
+
+@cache
+def _external_branch(account_xpub: str) -> BIP32:
+    account = BIP32.from_xpub(account_xpub)
+    return BIP32.from_xpub(account.get_xpub_from_path([EXTERNAL]))
+
+
+def _next_index(sequence: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT nextval(%s)", [sequence])
+        index: int = cursor.fetchone()[0]
+    return index
