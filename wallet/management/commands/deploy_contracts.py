@@ -1,0 +1,49 @@
+"""`manage.py deploy_contracts`: KCash and Settlement on the development chain."""
+
+import json
+from dataclasses import asdict
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from wallet.settlement.deploying import Contracts, are_deployed, chain_id, deploy
+from wallet.settlement.signing import EnvironmentOperator
+
+DEVELOPMENT_CHAIN = 31337
+
+
+class Command(BaseCommand):
+    help = (
+        "Deploys the contracts on the development chain, once. Prints their addresses as JSON in "
+        "the last line; with addresses in the settings it checks that the contracts are there."
+    )
+    requires_system_checks = []
+    requires_migrations_checks = False
+
+    def handle(self, *args: object, **options: object) -> None:
+        given = Contracts(kcash=settings.KCASH_ADDRESS, settlement=settings.SETTLEMENT_ADDRESS)
+        contracts = self._checked(given) if given.settlement else self._deployed()
+        self.stdout.write(json.dumps(asdict(contracts)))
+
+    def _checked(self, contracts: Contracts) -> Contracts:
+        if not contracts.kcash or not are_deployed(settings.CHAIN_RPC_URL, contracts):
+            raise CommandError(
+                f"{settings.CHAIN_RPC_URL} has no contracts at KCASH_ADDRESS "
+                f"({contracts.kcash or 'unset'}) and SETTLEMENT_ADDRESS ({contracts.settlement})."
+            )
+        return contracts
+
+    def _deployed(self) -> Contracts:
+        found = chain_id(settings.CHAIN_RPC_URL)
+        if not found == settings.CHAIN_ID == DEVELOPMENT_CHAIN:
+            raise CommandError(
+                f"Contracts are deployed by this command on chain {DEVELOPMENT_CHAIN} only; the "
+                f"node is on chain {found}, CHAIN_ID is {settings.CHAIN_ID}. "
+                "Set SETTLEMENT_ADDRESS and KCASH_ADDRESS to where they are."
+            )
+        return deploy(
+            settings.CHAIN_RPC_URL,
+            admin_key=settings.ADMIN_KEY,
+            float_key=settings.FLOAT_KEY,
+            operator_address=EnvironmentOperator().address,
+        )

@@ -1,0 +1,96 @@
+"""The contracts on a development chain, with amounts that nobody there will run out of."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from web3 import HTTPProvider, Web3
+from web3.contract import Contract
+from web3.types import RPCEndpoint, TxParams, TxReceipt
+
+from wallet.contracts import artifact
+
+SUPPLY: Final = 100_000_000_000
+FLOAT: Final = 10_000_000_000
+
+MAX_ITEMS: Final = 200
+BATCH_CAP: Final = 100_000_000
+DAY_CAP: Final = 1_000_000_000
+
+_GAS_MONEY: Final = 10**24
+
+
+@dataclass(frozen=True)
+class Contracts:
+    """Where they are, in lower case."""
+
+    kcash: str
+    settlement: str
+
+
+def deploy(url: str, *, admin_key: str, float_key: str, operator_address: str) -> Contracts:
+    """Deploy KCash and Settlement, and make both ready to pay from the float wallet.
+
+    The admin holds the supply and the roles; the float wallet gets its share and lets Settlement
+    spend that much of it.
+    """
+    web3 = Web3(HTTPProvider(url))
+    admin: LocalAccount = Account.from_key(admin_key)
+    float_wallet: LocalAccount = Account.from_key(float_key)
+    operator = Web3.to_checksum_address(operator_address)
+    for address in (admin.address, float_wallet.address, operator):
+        web3.provider.make_request(RPCEndpoint("hardhat_setBalance"), [address, hex(_GAS_MONEY)])
+
+    kcash = _create(web3, admin, "KCash", admin.address, SUPPLY)
+    caps = (BATCH_CAP, DAY_CAP)
+    settlement = _create(
+        web3,
+        admin,
+        "Settlement",
+        kcash.address,
+        float_wallet.address,
+        admin.address,
+        MAX_ITEMS,
+        caps,
+        caps,
+    )
+    for role in ("OPERATOR", "GUARDIAN"):
+        holder = operator if role == "OPERATOR" else admin.address
+        granted = settlement.functions[role]().call()
+        _send(web3, admin, settlement.functions.grantRole(granted, holder).build_transaction)
+    _send(web3, admin, kcash.functions.transfer(float_wallet.address, FLOAT).build_transaction)
+    _send(web3, float_wallet, kcash.functions.approve(settlement.address, FLOAT).build_transaction)
+    return Contracts(kcash=kcash.address.lower(), settlement=settlement.address.lower())
+
+
+def are_deployed(url: str, contracts: Contracts) -> bool:
+    """Whether there is code at both addresses."""
+    web3 = Web3(HTTPProvider(url))
+    return all(
+        len(web3.eth.get_code(Web3.to_checksum_address(address))) > 0
+        for address in (contracts.kcash, contracts.settlement)
+    )
+
+
+def chain_id(url: str) -> int:
+    return int(Web3(HTTPProvider(url)).eth.chain_id)
+
+
+def _create(web3: Web3, account: LocalAccount, name: str, *arguments: Any) -> Contract:
+    compiled = artifact(name)
+    factory = web3.eth.contract(abi=compiled["abi"], bytecode=compiled["bytecode"])
+    receipt = _send(web3, account, factory.constructor(*arguments).build_transaction)
+    return web3.eth.contract(address=receipt["contractAddress"], abi=compiled["abi"])
+
+
+def _send(web3: Web3, account: LocalAccount, build: Any) -> TxReceipt:
+    transaction: TxParams = build(
+        {"from": account.address, "nonce": web3.eth.get_transaction_count(account.address)}
+    )
+    signed = account.sign_transaction(dict(transaction))
+    tx_hash = web3.eth.send_raw_transaction(signed.raw_transaction)
+    receipt = web3.eth.wait_for_transaction_receipt(tx_hash, timeout=30, poll_latency=0.05)
+    if receipt["status"] != 1:
+        raise RuntimeError(f"deployment transaction {tx_hash.hex()} failed")
+    return receipt
