@@ -1,6 +1,7 @@
 """Amounts: whole units of KCash, as Python integers."""
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -11,7 +12,14 @@ from django.db.models.expressions import Expression
 LARGEST_AMOUNT_IN_JSON = 2**53 - 1
 
 
-class AmountField(models.DecimalField[int, int]):
+# Django's fields can be given types for the checker alone.
+if TYPE_CHECKING:
+    WholeNumberField = models.DecimalField[int, int]
+else:
+    WholeNumberField = models.DecimalField
+
+
+class AmountField(WholeNumberField):
     """A whole amount, held as NUMERIC(78,0) (any uint256 fits) and read as `int`.
 
     `Decimal` stays inside: its arithmetic rounds at 28 digits by default.

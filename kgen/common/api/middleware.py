@@ -1,0 +1,59 @@
+"""What holds for every answer, also for those that no view of ours made."""
+
+import re
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from kgen.common.api import rate_limits
+from kgen.common.api.exceptions import plain_response
+from kgen.common.identifiers import uuid7
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
+
+
+class RequestIdMiddleware:
+    """Give each request an id, the caller's own where it is fit to be repeated (contract 0)."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        wanted = request.headers.get("X-Request-ID", "")
+        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else str(uuid7())
+        request.request_id = request_id  # type: ignore[attr-defined]  # a plain attribute of ours
+        response = self.get_response(request)
+        response["X-Request-ID"] = request_id
+        return response
+
+
+class ApiErrorMiddleware:
+    """Turn every error page under /api/ into the contract's JSON, whoever made it.
+
+    Django answers an unknown path, a foreign Host header or a fault outside of the views with HTML
+    pages of its own; no view sees those requests.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if not request.path_info.startswith("/api/"):
+            return response
+        if response.status_code >= 400 and not _is_json(response):
+            response = plain_response(request, response.status_code)
+        response["Cache-Control"] = "no-store"
+        if request.path_info.startswith("/api/v1/") and "RateLimit-Limit" not in response:
+            for name, value in rate_limits.UNCOUNTED.headers().items():
+                response[name] = value
+        return response
+
+
+def _is_json(response: HttpResponseBase) -> bool:
+    return isinstance(response, HttpResponse) and response.headers.get(
+        "Content-Type", ""
+    ).startswith("application/json")

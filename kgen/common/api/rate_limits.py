@@ -1,0 +1,121 @@
+"""Token buckets in Valkey: all buckets of one request are asked and drawn from in one step."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cache
+from math import ceil
+from typing import Any
+
+import redis
+from django.conf import settings
+
+from kgen.common.errors import TooMany, Unavailable
+
+logger = logging.getLogger(__name__)
+
+# A limit that takes longer to ask than a request takes to serve is no help.
+_PATIENCE_S = 0.25
+
+# Each bucket is one number: the moment, in microseconds, when it is full again. A request moves it
+# on by its share of a second, and is refused if that would be more than a second from now. Valkey's
+# clock decides, so that all our processes agree.
+_DRAW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local full, answer, allowed = {}, {}, 1
+for i, key in ipairs(KEYS) do
+  local cost = 1000000 / ARGV[i]
+  full[i] = math.max(tonumber(redis.call('GET', key) or 0), now) + cost
+  if full[i] - now > 1000000 + 0.001 then allowed = 0 end
+end
+for i, key in ipairs(KEYS) do
+  local cost = 1000000 / ARGV[i]
+  local wait = 0
+  if allowed == 1 then
+    redis.call('SET', key, string.format('%.0f', full[i]), 'PX', 2000)
+  else
+    wait = math.max(0, full[i] - now - 1000000)
+    full[i] = full[i] - cost
+  end
+  local left = math.floor((1000000 - (full[i] - now)) / cost + 0.001)
+  answer[#answer + 1] = math.max(0, left)
+  answer[#answer + 1] = math.ceil(full[i] - now)
+  answer[#answer + 1] = math.ceil(wait)
+end
+table.insert(answer, 1, allowed)
+return answer
+"""
+
+
+class RateLimited(TooMany):
+    code = "RATE_LIMITED"
+    message = "Too many requests."
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """So many requests a second for one caller; as many may come at once."""
+
+    name: str
+    per_second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a limit; written on every answer (contract 7)."""
+
+    limit: int
+    remaining: int
+    reset: timedelta
+    wait: timedelta = timedelta(0)
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(ceil(self.reset.total_seconds())),
+        }
+
+
+# For answers that no bucket was asked for: the caller is not known, or Valkey is away.
+UNCOUNTED = Allowance(limit=100, remaining=100, reset=timedelta(0))
+
+
+def draw(buckets: Sequence[Bucket], *, must_count: bool) -> tuple[bool, Allowance]:
+    """Take one request from every bucket, or from none; say whether it may pass, and what is left
+    of the bucket that is nearest to its end.
+
+    Where Valkey does not answer the request passes uncounted, unless it `must_count`: then
+    `Unavailable` is raised, since an uncounted guess at an OTP or at money is worse than a wait.
+    """
+    try:
+        allowed, *numbers = _script()(
+            keys=[f"rate:{bucket.name}" for bucket in buckets],
+            args=[bucket.per_second for bucket in buckets],
+        )
+    except redis.RedisError:
+        logger.warning("Valkey does not answer: requests are not counted")
+        if must_count:
+            raise Unavailable from None
+        return True, UNCOUNTED
+
+    allowances = [
+        Allowance(
+            limit=bucket.per_second,
+            remaining=numbers[3 * place],
+            reset=timedelta(microseconds=numbers[3 * place + 1]),
+            wait=timedelta(microseconds=numbers[3 * place + 2]),
+        )
+        for place, bucket in enumerate(buckets)
+    ]
+    return bool(allowed), max(allowances, key=lambda one: (one.wait, -one.remaining))
+
+
+@cache
+def _script() -> Any:
+    valkey = redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S
+    )
+    return valkey.register_script(_DRAW)

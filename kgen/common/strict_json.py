@@ -1,0 +1,121 @@
+"""JSON as the API takes it: bytes in, a value out, nothing ambiguous in between.
+
+The standard reader keeps the last of two equal keys, takes NaN, turns 1e400 into infinity and gives
+up with a RecursionError on deep nesting. Stored or hashed, such a body means different things to
+different readers, and NUL or half a surrogate pair cannot be stored by PostgreSQL at all.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from typing import NoReturn, TypeAlias
+
+from kgen.common.errors import Invalid
+
+DEEPEST_NESTING = 32
+MOST_KEYS = 1000
+
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
+
+
+class BrokenJson(Invalid):
+    """The body is not JSON, or not the plain JSON of the API contract, section 0."""
+
+    message = "The body is not valid JSON."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(details={"fields": {"body": reason}})
+
+
+def loads(raw: bytes) -> Json:
+    """The value that `raw` stands for; integers stay `int` and numbers with a point `float`.
+
+    Raises `BrokenJson`.
+    """
+    try:
+        value: Json = _DECODER.decode(raw.decode())
+    except UnicodeDecodeError:
+        raise BrokenJson("not UTF-8") from None
+    except RecursionError:
+        raise BrokenJson(f"nested deeper than {DEEPEST_NESTING}") from None
+    except ValueError:
+        raise BrokenJson("not JSON") from None
+    if not _is_plainly_harmless(raw):
+        _check(value)
+    return value
+
+
+def canonical(value: Json) -> bytes:
+    """The one spelling of a value: keys sorted, no spaces, UTF-8. Equal values give equal bytes."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode()
+
+
+def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise BrokenJson("a key is given twice")
+    return members
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise BrokenJson("a number is too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise BrokenJson(f"{name} is not a number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
+
+
+def _is_plainly_harmless(raw: bytes) -> bool:
+    """Whether the bytes alone rule out every breach that `_check` looks for, as they nearly always
+    do: then the value need not be walked."""
+    return (
+        raw.count(b"{") + raw.count(b"[") <= DEEPEST_NESTING
+        and raw.count(b":") <= MOST_KEYS
+        and b"\\u0000" not in raw
+        and b"\\ud" not in raw
+        and b"\\uD" not in raw
+    )
+
+
+def _check(value: Json) -> None:
+    keys = 0
+    level: list[Json] = [value]
+    for depth in range(DEEPEST_NESTING + 2):
+        inner: list[Json] = []
+        for item in level:
+            if isinstance(item, str):
+                _check_text(item)
+            elif isinstance(item, dict):
+                keys += len(item)
+                for key in item:
+                    _check_text(key)
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        if keys > MOST_KEYS:
+            raise BrokenJson(f"more than {MOST_KEYS} keys")
+        if depth == DEEPEST_NESTING and _holds_containers(level):
+            raise BrokenJson(f"nested deeper than {DEEPEST_NESTING}")
+        level = inner
+
+
+def _holds_containers(values: Iterable[Json]) -> bool:
+    return any(isinstance(value, dict | list) for value in values)
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise BrokenJson("a text holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BrokenJson("a text holds half a surrogate pair") from None
