@@ -1,0 +1,77 @@
+"""Who calls: the client headers and the session token of the API contract, section 0."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.request import Request
+
+from accounts import clients, sessions
+from accounts.models import Game, Gamer, GameSecret, Session
+from kgen.common.api.exceptions import InvalidRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A gamer in a session, speaking through the game's client: where every look-up starts."""
+
+    game: Game
+    gamer: Gamer
+    session: Session
+
+
+class GameAuthentication(BaseAuthentication):
+    """The game alone: `request.auth` is the secret that was shown."""
+
+    def authenticate(self, request: Request) -> tuple[Game, GameSecret]:
+        secret = _secret_of(request)
+        return secret.game, secret
+
+
+class GamerAuthentication(BaseAuthentication):
+    """The game and a gamer's token: `request.auth` is the `Caller`."""
+
+    def authenticate(self, request: Request) -> tuple[Gamer, Caller]:
+        game = _secret_of(request).game
+        session = sessions.resume(game=game, token=_token_of(request), now=timezone.now())
+        return session.gamer, Caller(game=game, gamer=session.gamer, session=session)
+
+
+def _secret_of(request: Request) -> GameSecret:
+    headers = request.headers
+    return clients.authenticate(
+        client_id=headers.get("x-clientID") or headers.get("x-client-id") or "",
+        client_secret=headers.get("x-clientSecret") or headers.get("x-client-secret") or "",
+    )
+
+
+def _token_of(request: Request) -> str:
+    in_query = request.GET.getlist("token")
+    if len(in_query) > 1:
+        raise InvalidRequest({"token": "Give one token."})
+    return (in_query and in_query[0]) or request.headers.get("user-jwt-token", "")
+
+
+class _GameScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = GameAuthentication
+    name = ["clientId", "clientSecret"]
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
+        return [
+            {"type": "apiKey", "in": "header", "name": "x-clientID"},
+            {"type": "apiKey", "in": "header", "name": "x-clientSecret"},
+        ]
+
+
+class _GamerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = GamerAuthentication
+    name = ["clientId", "clientSecret", "token"]
+
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
+        return [
+            {"type": "apiKey", "in": "header", "name": "x-clientID"},
+            {"type": "apiKey", "in": "header", "name": "x-clientSecret"},
+            {"type": "apiKey", "in": "query", "name": "token"},
+        ]

@@ -1,0 +1,17 @@
+"""Who is playing, and from which game."""
+
+from accounts.models.gamers import Gamer, KgenAccount
+from accounts.models.games import Game, GameSecret
+from accounts.models.phones import OtpRequest, PhoneVerification
+from accounts.models.sessions import Session, SessionToken
+
+__all__ = [
+    "Game",
+    "GameSecret",
+    "Gamer",
+    "KgenAccount",
+    "OtpRequest",
+    "PhoneVerification",
+    "Session",
+    "SessionToken",
+]

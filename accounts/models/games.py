@@ -1,0 +1,58 @@
+import uuid
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+
+from kgen.common.money import AmountField
+
+
+class Game(models.Model):
+    """One game and, at once, the one client of the API that speaks for it."""
+
+    uid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    client_id = models.CharField(max_length=64, unique=True)
+    name = models.CharField(max_length=100)
+    # How the game itself is named in events and tournaments.
+    game_uid = models.SlugField(max_length=64, unique=True)
+    is_active = models.BooleanField(default=True)
+    is_sandbox = models.BooleanField(default=False)
+    min_withdrawal = AmountField(default=1000)
+    rate_limit = models.PositiveIntegerField(
+        default=100,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        help_text="Requests a second.",
+    )
+    gamer_event_rate = models.PositiveIntegerField(
+        default=10,
+        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        help_text="Events a second of one gamer.",
+    )
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="game_limits_are_positive",
+                condition=Q(rate_limit__gte=1, gamer_event_rate__gte=1),
+            ),
+            models.CheckConstraint(
+                name="game_min_withdrawal_not_negative", condition=Q(min_withdrawal__gte=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GameSecret(models.Model):
+    """A secret of a game's client, of which only the hash is kept."""
+
+    game = models.ForeignKey(Game, on_delete=models.PROTECT, related_name="secrets")
+    secret_hash = models.CharField(max_length=64)
+    created_at = models.DateTimeField()
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"secret of {self.created_at:%Y-%m-%d}"

@@ -1,0 +1,62 @@
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django_otp.models import CooldownMixin
+
+
+class PhoneVerification(CooldownMixin, models.Model):  # type: ignore[misc]  # untyped package
+    """One gamer proving one phone; its row is the lock of everything that concerns the proof."""
+
+    gamer = models.ForeignKey(
+        "accounts.Gamer", on_delete=models.PROTECT, related_name="phone_verifications"
+    )
+    phone = models.CharField(max_length=16)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="one_verification_per_gamer_and_phone", fields=["gamer", "phone"]
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.phone
+
+    def get_cooldown_duration(self) -> float:
+        wait: timedelta = settings.OTP_RESEND_WAIT
+        return wait.total_seconds()
+
+
+class OtpRequest(models.Model):
+    """One OTP that was sent. The newest of a verification is the one that counts."""
+
+    verification = models.ForeignKey(
+        PhoneVerification, on_delete=models.CASCADE, related_name="requests"
+    )
+    auth_code = models.CharField(max_length=15)
+    code_hash = models.CharField(max_length=64)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    # The gateway refused it: nobody can know the code, and nothing was spent.
+    undelivered_at = models.DateTimeField(null=True, blank=True)
+
+    # What sends are limited by (contract 0), copied here so that each limit is one short index scan.
+    game = models.ForeignKey("accounts.Game", on_delete=models.PROTECT, related_name="+")
+    gamer = models.ForeignKey("accounts.Gamer", on_delete=models.PROTECT, related_name="+")
+    phone = models.CharField(max_length=16)
+    prefix = models.CharField(max_length=16)
+
+    class Meta:
+        indexes = [
+            models.Index(name="otp_sends_of_phone", fields=["phone", "-created_at"]),
+            models.Index(name="otp_sends_of_gamer", fields=["gamer", "-created_at"]),
+            models.Index(name="otp_sends_of_prefix", fields=["prefix", "-created_at"]),
+            models.Index(name="otp_sends_of_game", fields=["game", "-created_at"]),
+            models.Index(name="otp_sends", fields=["-created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"OTP of {self.created_at:%Y-%m-%d %H:%M}"

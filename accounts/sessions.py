@@ -1,0 +1,197 @@
+"""Sessions: opened by the game's server for a gamer, carried by opaque tokens (contract 0, 3.1)."""
+
+import base64
+import re
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from accounts.clients import hash_of
+from accounts.models import Game, Gamer, Session, SessionToken
+from kgen.common.errors import Forbidden, Unauthenticated
+from kgen.common.transactions import requires_transaction
+
+# Until then a token that ran out is told apart from one that never was.
+EXPIRED_TOKENS_ARE_KEPT = timedelta(days=7)
+
+_RANDOM_BYTES = 32
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{48}", re.ASCII)
+
+
+class TokenRefused(Unauthenticated):
+    """The token does not open anything; `details.reason` says why (contract 0)."""
+
+    message = "The session token is missing or not valid; open a session."
+    reason = "TOKEN_INVALID"
+
+    def __init__(self) -> None:
+        super().__init__(details={"reason": self.reason})
+
+
+class TokenMissing(TokenRefused):
+    reason = "TOKEN_MISSING"
+
+
+class TokenInvalid(TokenRefused):
+    reason = "TOKEN_INVALID"
+
+
+class TokenExpired(TokenRefused):
+    reason = "TOKEN_EXPIRED"
+
+
+class TokenClientMismatch(TokenRefused):
+    reason = "TOKEN_CLIENT_MISMATCH"
+
+
+class GamerBlocked(Forbidden):
+    """An operator blocked this gamer or froze the wallet; `details.reason` says which."""
+
+    code = "GAMER_BLOCKED"
+    message = "This gamer is blocked."
+
+    def __init__(self, reason: str = "ACCOUNT") -> None:
+        super().__init__(details={"reason": reason})
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """A session with the token that was just made for it; `is_new_gamer` the first time ever."""
+
+    gamer: Gamer
+    session: Session
+    token: str
+    is_new_gamer: bool
+
+
+@requires_transaction
+def open_session(
+    *, game: Game, gamer_id: str, profile: Mapping[str, object], now: datetime
+) -> OpenSession:
+    """Find or make the gamer, keep the profile fields that were sent, and hand out a fresh token.
+
+    While the last token of this gamer and device is unexpired its session goes on (contract 3.1).
+    Raises `GamerBlocked`.
+    """
+    gamer, is_new = _gamer(game=game, gamer_id=gamer_id, profile=profile, now=now)
+    device_id = str(profile.get("device_id", ""))
+    session = _running_session(gamer=gamer, device_id=device_id, now=now)
+    if session is None:
+        session = Session.objects.create(
+            gamer=gamer, device_id=device_id, started_at=now, ends_at=now + settings.SESSION_LIFE
+        )
+    token = new_token()
+    SessionToken.objects.create(
+        session=session,
+        token_hash=hash_of(token),
+        created_at=now,
+        expires_at=min(now + settings.TOKEN_LIFE, session.ends_at),
+    )
+    return OpenSession(gamer=gamer, session=session, token=token, is_new_gamer=is_new)
+
+
+def resume(*, game: Game, token: str, now: datetime) -> Session:
+    """The session that a token belongs to, with its gamer. At most one query; none if garbled.
+
+    Raises a `TokenRefused` or `GamerBlocked`.
+    """
+    if not token:
+        raise TokenMissing
+    if not is_well_formed(token):
+        raise TokenInvalid
+    found = (
+        SessionToken.objects.select_related("session__gamer")
+        .filter(token_hash=hash_of(token))
+        .first()
+    )
+    if found is None:
+        raise TokenInvalid
+    session = found.session
+    if session.gamer.game_id != game.pk:
+        raise TokenClientMismatch
+    if session.revoked_at is not None:
+        raise TokenInvalid
+    if found.expires_at <= now:
+        raise TokenExpired
+    if session.gamer.is_blocked:
+        raise GamerBlocked
+    session.gamer.game = game
+    return session
+
+
+def revoke(*, gamer: Gamer, now: datetime) -> int:
+    """End every session of a gamer at the next request; return how many were open."""
+    return Session.objects.filter(gamer=gamer, revoked_at=None).update(revoked_at=now)
+
+
+def forget_expired_tokens(*, now: datetime) -> int:
+    """Drop the hashes of tokens that ran out 7 days ago; return how many there were."""
+    old = SessionToken.objects.filter(expires_at__lte=now - EXPIRED_TOKENS_ARE_KEPT)
+    dropped, _ = old.delete()
+    return dropped
+
+
+def new_token() -> str:
+    """48 URL-safe characters: 32 random bytes and a checksum, by which a garbled token is refused
+    without asking the database."""
+    random = secrets.token_bytes(_RANDOM_BYTES)
+    return base64.urlsafe_b64encode(random + _checksum(random)).decode()
+
+
+def is_well_formed(token: str) -> bool:
+    """Whether length, alphabet and checksum are those of a token of ours."""
+    if not _TOKEN.fullmatch(token):
+        return False
+    raw = base64.urlsafe_b64decode(token)
+    return _checksum(raw[:_RANDOM_BYTES]) == raw[_RANDOM_BYTES:]
+
+
+def _checksum(random: bytes) -> bytes:
+    return zlib.crc32(random).to_bytes(4)
+
+
+def _gamer(
+    *, game: Game, gamer_id: str, profile: Mapping[str, object], now: datetime
+) -> tuple[Gamer, bool]:
+    # The row is locked, so that of two first calls the second finds everything the first one made.
+    known = (
+        Gamer.objects.select_for_update(of=("self",))
+        .select_related("kgen_account")
+        .filter(game=game, gamer_id=gamer_id)
+    )
+    gamer = known.first()
+    if gamer is None:
+        try:
+            with transaction.atomic():
+                gamer = Gamer.objects.create(
+                    game=game, gamer_id=gamer_id, created_at=now, **profile
+                )
+        except IntegrityError:
+            gamer = known.get()
+        else:
+            return gamer, True
+    if gamer.is_blocked:
+        raise GamerBlocked
+    changed = [field for field, value in profile.items() if getattr(gamer, field) != value]
+    if changed:
+        for field in changed:
+            setattr(gamer, field, profile[field])
+        gamer.save(update_fields=changed)
+    return gamer, False
+
+
+def _running_session(*, gamer: Gamer, device_id: str, now: datetime) -> Session | None:
+    last = (
+        SessionToken.objects.select_related("session")
+        .filter(session__gamer=gamer, session__device_id=device_id)
+        .order_by("-session_id", "-id")
+        .first()
+    )
+    if last is None or last.expires_at <= now or last.session.revoked_at is not None:
+        return None
+    return last.session
