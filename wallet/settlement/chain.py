@@ -83,6 +83,10 @@ class Chain(Protocol):
 
     def allowance(self, owner: str, *, settlement_address: str, block: int) -> int: ...
 
+    def balance(self, address: str, *, block: int) -> int:
+        """The KCash that an address holds at a block."""
+        ...
+
     def is_paused(self, settlement_address: str) -> bool: ...
 
     def float_wallet(self, settlement_address: str) -> str: ...
@@ -159,6 +163,11 @@ class Web3Chain:
 
     def allowance(self, owner: str, *, settlement_address: str, block: int) -> int:
         call = self._kcash.functions.allowance(_checksum(owner), _checksum(settlement_address))
+        with _answers():
+            return int(call.call(block_identifier=block))
+
+    def balance(self, address: str, *, block: int) -> int:
+        call = self._kcash.functions.balanceOf(_checksum(address))
         with _answers():
             return int(call.call(block_identifier=block))
 

@@ -152,6 +152,15 @@ CREATE TABLE ledger.pending_credit (
     CONSTRAINT pending_credit_pkey PRIMARY KEY (account_id, posting_id, phase, leg)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01);
 
+-- Each transfer as its two entries, signed: for reports and audits.
+CREATE VIEW ledger.entry AS
+    SELECT posting_id, phase, leg, kind, debit_id AS account_id, -amount AS change,
+           debit_seq AS seq, debit_after AS after, created_at
+      FROM ledger.transfer
+    UNION ALL
+    SELECT posting_id, phase, leg, kind, credit_id, amount, credit_seq, credit_after, created_at
+      FROM ledger.transfer;
+
 -- Append-only ---------------------------------------------------------------------------------
 
 CREATE FUNCTION ledger.refuse_change() RETURNS trigger

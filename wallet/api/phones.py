@@ -1,0 +1,111 @@
+"""The two OTP calls: here and not in accounts, because the second one links a wallet."""
+
+import re
+from typing import Any
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import otp, phones
+from accounts.api.views import GamerViewSet, gamer_refusals
+from kgen.common.api.fields import StrictTextField, TextOrIntegerField
+from wallet import linking
+
+_OTP = re.compile(r"[0-9]{6}", re.ASCII)
+
+
+class OtpField(TextOrIntegerField):
+    """Six digits; an integer has lost its leading zeros and gets them back."""
+
+    default_error_messages = {"not_six_digits": "Give six digits."}
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        code = text if isinstance(data, str) else text.zfill(6)
+        if not _OTP.fullmatch(code):
+            self.fail("not_six_digits")
+        return code
+
+
+class PhoneFields(serializers.Serializer[Any]):
+    phone_number = StrictTextField(max_length=64)
+    countryCode = StrictTextField(max_length=8)  # noqa: N815 - the wire's name
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        phone = phones.parse(
+            phone_number=attrs.pop("phone_number"), country_code=attrs.pop("countryCode")
+        )
+        return {**attrs, "phone": phone}
+
+
+class VerifyFields(PhoneFields):
+    authCode = TextOrIntegerField(max_length=64)  # noqa: N815 - the wire's name
+    otp = OtpField()
+
+
+class OtpRequested(serializers.Serializer[Any]):
+    authCode = serializers.CharField()  # noqa: N815 - the wire's name
+    isNewUser = serializers.BooleanField()  # noqa: N815 - the wire's name
+
+
+class PhoneVerified(serializers.Serializer[Any]):
+    message = serializers.CharField()
+
+
+class OtpViewSet(GamerViewSet):
+    counted_actions = frozenset({"request_otp", "verify_otp"})
+
+    @extend_schema(
+        operation_id="request_otp",
+        request=PhoneFields,
+        responses={
+            200: OtpRequested,
+            **gamer_refusals(
+                phones.PhoneCountryNotServed,
+                otp.AlreadyLinked,
+                otp.ResendTooSoon,
+                otp.RequestLimitReached,
+                otp.DeliveryFailed,
+                post=True,
+            ),
+        },
+    )
+    def request_otp(self, request: Request) -> Response:
+        phone = self.parse(PhoneFields)["phone"]
+        gamer = self.caller.gamer
+        issued = otp.issue(gamer=gamer, phone=phone, now=timezone.now())
+        self.after_commit(lambda: otp.deliver(issued=issued, now=timezone.now()))
+        return Response(
+            {"authCode": issued.request.auth_code, "isNewUser": gamer.kgen_account_id is None}
+        )
+
+    @extend_schema(
+        operation_id="verify_otp",
+        request=VerifyFields,
+        responses={
+            200: PhoneVerified,
+            **gamer_refusals(
+                phones.PhoneCountryNotServed,
+                otp.OtpInvalid,
+                otp.OtpExpired,
+                otp.OtpNotFound,
+                otp.TooManyAttempts,
+                otp.AlreadyLinked,
+                linking.PhoneLinkedToAnotherGamer,
+                post=True,
+            ),
+        },
+    )
+    def verify_otp(self, request: Request) -> Response:
+        fields = self.parse(VerifyFields)
+        linking.link_by_otp(
+            gamer=self.caller.gamer,
+            phone=fields["phone"],
+            auth_code=fields["authCode"],
+            code=fields["otp"],
+            now=timezone.now(),
+        )
+        return Response({"message": "Phone number verified successfully"})

@@ -1,0 +1,59 @@
+import re
+from typing import Final
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.views import GamerViewSet
+from kgen.common.api.exceptions import InvalidRequest
+from wallet import custody, statements, withdrawals
+from wallet.api.serializers import (
+    BalanceSerializer,
+    PageQuerySerializer,
+    TransactionPageSerializer,
+    WithdrawalSerializer,
+)
+
+_ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
+
+
+class WalletViewSet(GamerViewSet):
+    bodiless_actions = frozenset({"withdraw"})
+    counted_actions = frozenset({"withdraw"})
+
+    def admit(self) -> None:
+        super().admit()
+        if self.action == "withdraw":
+            custody.refuse_frozen(custody.wallet_of(self.caller.gamer))
+
+    @extend_schema(responses=BalanceSerializer)
+    def balance(self, request: Request) -> Response:
+        """What the gamer may spend, and how far the chain has followed."""
+        return Response(BalanceSerializer(statements.balance_of(gamer=self.caller.gamer)).data)
+
+    @extend_schema(parameters=[PageQuerySerializer], responses=TransactionPageSerializer)
+    def transactions(self, request: Request, address: str) -> Response:
+        """The transactions of the gamer's own wallet, newest first, a page at a time."""
+        if not _ADDRESS.fullmatch(address):
+            raise InvalidRequest({"wallet_address": "Give 0x and 40 hex digits."})
+        query = self.query(PageQuerySerializer)
+        try:
+            page = statements.page_of(
+                gamer=self.caller.gamer,
+                address=address,
+                limit=query["limit"],
+                key=query["last_evaluated_key"],
+            )
+        except statements.BadPageKey:
+            raise InvalidRequest(
+                {"last_evaluated_key": "Give the key of an earlier answer."}
+            ) from None
+        return Response(TransactionPageSerializer(page).data)
+
+    @extend_schema(request=None, responses=WithdrawalSerializer)
+    def withdraw(self, request: Request) -> Response:
+        """Send the whole earned balance to the linked KGeN wallet."""
+        withdrawal = withdrawals.withdraw(gamer=self.caller.gamer, now=timezone.now())
+        return Response(WithdrawalSerializer(withdrawal).data)

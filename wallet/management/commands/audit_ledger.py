@@ -1,0 +1,64 @@
+import time
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from wallet import reconciliation
+from wallet.models import LedgerAccount
+from wallet.reconciliation import Finding
+from wallet.settlement.chain import ChainUnavailable, Web3Chain
+
+# A payout that became final between two looks at ledger and chain is booked well within this.
+SECONDS_BETWEEN_LOOKS: Final = 10
+
+
+class Command(BaseCommand):
+    help = "Prove that the ledger is right. Exit code 1 if anything is not."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--tournament", type=UUID, metavar="UID", help="its money alone")
+
+    def handle(self, *args: Any, tournament: UUID | None, **options: Any) -> None:
+        if tournament is not None:
+            self._audit_tournament(tournament)
+            return
+        findings = sum(self._report(audit.title, audit.find()) for audit in reconciliation.AUDITS)
+        findings += self._compare_with_chain()
+        if findings:
+            raise CommandError(f"{findings} findings: the ledger is not right.")
+        self.stdout.write("The ledger is right.")
+
+    def _audit_tournament(self, uid: UUID) -> None:
+        try:
+            books = reconciliation.tournament_books(uid)
+        except LedgerAccount.DoesNotExist:
+            raise CommandError(f"No tournament {uid} has a pool.") from None
+        self.stdout.write(" ".join(f"{name}={amount}" for name, amount in asdict(books).items()))
+        if not books.is_balanced:
+            raise CommandError("What went into the pool did not come out of it.")
+
+    def _compare_with_chain(self) -> int:
+        title = "Wallets are what the chain says"
+        if not settings.CHAIN_RPC_URL or not settings.KCASH_ADDRESS:
+            self.stdout.write(f"{title:<40} not compared: CHAIN_RPC_URL or KCASH_ADDRESS is unset")
+            return 0
+        chain = Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
+        try:
+            first = reconciliation.wallets_that_differ_from_the_chain(chain)
+            if first:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                second = set(reconciliation.wallets_that_differ_from_the_chain(chain))
+                return self._report(title, [finding for finding in first if finding in second])
+        except ChainUnavailable as problem:
+            raise CommandError(f"The chain could not be asked: {problem}") from problem
+        return self._report(title, [])
+
+    def _report(self, title: str, findings: list[Finding]) -> int:
+        self.stdout.write(f"{title:<40} {f'{len(findings)} findings' if findings else 'ok'}")
+        for finding in findings:
+            self.stdout.write(f"  {finding.subject}: {finding.problem}")
+        return len(findings)
