@@ -29,6 +29,8 @@ const input = JSON.stringify({
   sources: ordered,
   settings: {
     evmVersion: "cancun",
+    // Without it a claim costs 1,300 gas more.
+    viaIR: true,
     optimizer: { enabled: true, runs: 10000 },
     outputSelection: Object.fromEntries(
       names.map((name) => [`${name}.sol`, { [name]: ["abi", "evm.bytecode.object"] }]),
