@@ -50,13 +50,13 @@ class TokenClientMismatch(TokenRefused):
 
 
 class GamerBlocked(Forbidden):
-    """An operator blocked this gamer or froze the wallet; `details.reason` says which."""
+    """An operator blocked this gamer, everywhere in this game (contract 0)."""
 
     code = "GAMER_BLOCKED"
     message = "This gamer is blocked."
 
-    def __init__(self, reason: str = "ACCOUNT") -> None:
-        super().__init__(details={"reason": reason})
+    def __init__(self) -> None:
+        super().__init__(details={"reason": "ACCOUNT"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,12 @@ class OpenSession:
     session: Session
     token: str
     is_new_gamer: bool
+
+
+def refuse_blocked(*, game: Game, gamer_id: str) -> None:
+    """Raises `GamerBlocked`; a gamer who is not known yet is not blocked."""
+    if Gamer.objects.filter(game=game, gamer_id=gamer_id, is_blocked=True).exists():
+        raise GamerBlocked
 
 
 @requires_transaction
@@ -80,7 +86,7 @@ def open_session(
     """
     gamer, is_new = _gamer(game=game, gamer_id=gamer_id, profile=profile, now=now)
     device_id = str(profile.get("device_id", ""))
-    session = _running_session(gamer=gamer, device_id=device_id, now=now)
+    session = None if is_new else _running_session(gamer=gamer, device_id=device_id, now=now)
     if session is None:
         session = Session.objects.create(
             gamer=gamer, device_id=device_id, started_at=now, ends_at=now + settings.SESSION_LIFE

@@ -3,10 +3,15 @@
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
+from drf_spectacular.utils import OpenApiResponse
+
 from accounts.api.authentication import Caller, GameAuthentication, GamerAuthentication
 from accounts.models import Game, GameSecret
+from accounts.sessions import GamerBlocked
 from kgen.common.api.rate_limits import Bucket
+from kgen.common.api.schema import refusals
 from kgen.common.api.views import ApiViewSet
+from kgen.common.errors import Refusal
 
 
 class GameViewSet(ApiViewSet):
@@ -15,8 +20,12 @@ class GameViewSet(ApiViewSet):
     authentication_classes = [GameAuthentication]
 
     @property
+    def secret(self) -> GameSecret:
+        return cast("GameSecret", self.request.auth)
+
+    @property
     def game(self) -> Game:
-        return cast("GameSecret", self.request.auth).game
+        return self.secret.game
 
     def rate_buckets(self) -> Sequence[Bucket]:
         return [client_bucket(self.game)]
@@ -47,6 +56,11 @@ class GamerViewSet(ApiViewSet):
 
     def key_owner(self) -> tuple[str, str]:
         return str(self.caller.game.uid), str(self.caller.gamer.uid)
+
+
+def gamer_refusals(*own: type[Refusal], post: bool = False) -> dict[int, OpenApiResponse]:
+    """`refusals` for an endpoint that asks for a gamer's token."""
+    return refusals(GamerBlocked, *own, post=post)
 
 
 def client_bucket(game: Game) -> Bucket:

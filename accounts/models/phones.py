@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import models
@@ -26,6 +26,14 @@ class PhoneVerification(CooldownMixin, models.Model):  # type: ignore[misc]  # u
     def get_cooldown_duration(self) -> float:
         wait: timedelta = settings.OTP_RESEND_WAIT
         return wait.total_seconds()
+
+    def wait_before_resend(self, now: datetime) -> timedelta:
+        """How much of the cooldown is left; the mixin's own question reads the clock."""
+        if self.last_generated_timestamp is None:
+            return timedelta(0)
+        cooldown = timedelta(seconds=self.get_cooldown_duration())
+        wait: timedelta = self.last_generated_timestamp + cooldown - now
+        return wait
 
 
 class OtpRequest(models.Model):

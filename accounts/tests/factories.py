@@ -11,7 +11,7 @@ from accounts.models import Game, Gamer, GameSecret, KgenAccount, Session, Sessi
 
 
 class GameFactory(DjangoModelFactory[Game]):
-    """A game whose limits no test meets by accident; its client's secret is `secret`."""
+    """A game whose limits no test meets by accident; its client's secret is `secret_of(game)`."""
 
     class Meta:
         model = Game
@@ -24,7 +24,7 @@ class GameFactory(DjangoModelFactory[Game]):
     gamer_event_rate = 1_000_000
     created_at = factory.LazyFunction(timezone.now)
 
-    @factory.post_generation
+    @factory.post_generation  # type: ignore[untyped-decorator]
     def with_secret(self: Any, create, extracted, **kwargs):
         GameSecret.objects.create(
             game=self, secret_hash=hash_of(secret_of(self)), created_at=self.created_at

@@ -1,7 +1,7 @@
 """Amounts: whole units of KCash, as Python integers."""
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -12,14 +12,24 @@ from django.db.models.expressions import Expression
 LARGEST_AMOUNT_IN_JSON = 2**53 - 1
 
 
-# Django's fields can be given types for the checker alone.
+_ST = TypeVar("_ST")
+_GT = TypeVar("_GT")
+
+# Django's fields take types from the checker alone.
 if TYPE_CHECKING:
-    WholeNumberField = models.DecimalField[int, int]
+
+    class _DecimalField(models.DecimalField[_ST, _GT]):
+        _pyi_private_set_type: int
+        _pyi_private_get_type: int  # type: ignore[assignment]
+
 else:
-    WholeNumberField = models.DecimalField
+
+    class _DecimalField(models.DecimalField):
+        def __class_getitem__(cls, _types: object) -> type:
+            return cls
 
 
-class AmountField(WholeNumberField):
+class AmountField(_DecimalField[_ST, _GT]):
     """A whole amount, held as NUMERIC(78,0) (any uint256 fits) and read as `int`.
 
     `Decimal` stays inside: its arithmetic rounds at 28 digits by default.
@@ -40,6 +50,6 @@ class AmountField(WholeNumberField):
     ) -> int | None:
         return None if value is None else int(value)
 
-    def to_python(self, value: object) -> int | None:  # type: ignore[override]
+    def to_python(self, value: object) -> int | None:
         number = super().to_python(value)
         return None if number is None else int(number)

@@ -69,7 +69,7 @@ class LocationField(serializers.Field[Any, Any, Any, Any]):
     def to_internal_value(self, data: Any) -> dict[str, Any] | str:
         if isinstance(data, dict) or (isinstance(data, str) and len(data) <= 256):
             return data
-        self.fail("invalid")
+        return self.fail("invalid")
 
 
 class SessionFields(serializers.Serializer[Any]):

@@ -37,6 +37,20 @@ class QueryIntegerField(StrictIntegerField):
         return super().to_internal_value(int(data))
 
 
+class TextOrIntegerField(serializers.CharField):
+    """A JSON string, or an integer taken as its decimal text."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        if type(data) is int and 0 <= data <= LARGEST_INTEGER:
+            return str(data)
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return data
+
+
 class StrictTextField(serializers.CharField):
     """A JSON string, kept as it is; empty is allowed unless told otherwise."""
 

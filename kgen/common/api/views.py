@@ -22,6 +22,7 @@ from kgen.common.api.exceptions import (
 )
 from kgen.common.api.rate_limits import Bucket, RateLimited, draw
 from kgen.common.api.renderers import JsonRenderer
+from kgen.common.api.schema import ApiSchema
 from kgen.common.errors import Refusal
 
 Handler = Callable[..., Response]
@@ -38,6 +39,7 @@ class ApiViewSet(ViewSet):
     """
 
     # Neither HEAD nor OPTIONS: no answer of ours may be cached or called from a browser's page.
+    schema = ApiSchema()
     http_method_names: ClassVar[list[str]] = ["get", "post"]  # type: ignore[misc]  # narrower
     largest_body: ClassVar[int] = settings.API_MAX_BODY_BYTES
     # POST actions that take no body: whatever is sent is neither parsed nor compared.

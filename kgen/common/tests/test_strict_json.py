@@ -57,7 +57,7 @@ def _object_with(keys: int) -> bytes:
 
 
 def test_a_thousand_keys_are_read_and_one_more_is_refused():
-    assert len(strict_json.loads(_object_with(1000))) == 1000
+    assert strict_json.loads(_object_with(1000)) == {str(n): [":"] for n in range(1000)}
     with pytest.raises(strict_json.BrokenJson) as refusal:
         strict_json.loads(_object_with(1001))
     assert refusal.value.details == {"fields": {"body": "more than 1000 keys"}}
