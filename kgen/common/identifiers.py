@@ -15,3 +15,12 @@ def uuid7() -> UUID:
     random_a = secrets.randbits(12)
     random_b = secrets.randbits(62)
     return UUID(int=milliseconds << 80 | 0x7 << 76 | random_a << 64 | 0b10 << 62 | random_b)
+
+
+def uuid_of(text: str) -> UUID | None:
+    """The UUID that `text` spells in the usual way, 8-4-4-4-12 in any letter case; else None."""
+    try:
+        value = UUID(text)
+    except ValueError:
+        return None
+    return value if str(value) == text.lower() else None
