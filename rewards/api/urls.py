@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from rewards.api.views import RewardViewSet
+
+urlpatterns = [
+    path("rewards", RewardViewSet.as_view({"get": "list"})),
+    path("rewards/_claim", RewardViewSet.as_view({"post": "claim"})),
+]

@@ -1,0 +1,87 @@
+"""Making a promise to pay, once per reference."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.models import Gamer
+from kgen.common.errors import Conflict
+from kgen.common.identifiers import uuid7
+from kgen.common.transactions import requires_transaction
+from rewards.models import Reward
+from wallet import claims, custody
+
+
+class ReferenceTaken(Conflict):
+    code = "REWARD_REFERENCE_TAKEN"
+    message = "This reference names another reward."
+
+
+@transaction.atomic
+def grant(
+    *,
+    gamer: Gamer,
+    amount: int,
+    source: Reward.Source,
+    reference: str,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> Reward:
+    """Promise a gamer KCash from outside a tournament, set aside from the treasury at once.
+
+    Granting the same again returns the first reward. Refuses with ReferenceTaken if the reference
+    was used for another gamer or amount.
+    """
+    # The gamer's wallet is the lock of all their money; it lets the same grant in only one by one.
+    wallet = custody.lock(custody.wallet_of(gamer).pk)
+    posting_id = uuid7()
+    reward, is_new = Reward.objects.get_or_create(
+        source=source,
+        reference=reference,
+        defaults={
+            "gamer": gamer,
+            "amount": amount,
+            "grant_posting_id": posting_id,
+            "expires_at": expires_at,
+            "created_at": now,
+            "updated_at": now,
+        },
+    )
+    if (reward.gamer_id, reward.amount) != (gamer.pk, amount):
+        raise ReferenceTaken
+    if is_new:
+        claims.promise(wallet=wallet, amount=amount, reference=posting_id)
+    return reward
+
+
+@requires_transaction
+def record_prizes(
+    *,
+    tournament_uid: UUID,
+    tournament_title: str,
+    prizes: Sequence[tuple[int, int]],
+    now: datetime,
+) -> None:
+    """Promise the prizes of a settled tournament: (gamer's key, amount above 0), the winner first.
+
+    The tournament's own posting sets the money aside; the unique reference keeps this to once.
+    """
+    Reward.objects.bulk_create(
+        [
+            Reward(
+                gamer_id=gamer,
+                amount=amount,
+                source=Reward.Source.TOURNAMENT,
+                reference=f"{tournament_uid}/{rank}",
+                tournament_uid=tournament_uid,
+                tournament_title=tournament_title,
+                rank=rank,
+                created_at=now,
+                updated_at=now,
+            )
+            for rank, (gamer, amount) in enumerate(prizes, start=1)
+        ],
+        batch_size=1000,
+    )

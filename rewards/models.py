@@ -1,0 +1,94 @@
+"""Promises to pay a gamer, whatever earned them."""
+
+from datetime import datetime
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+
+from kgen.common.identifiers import uuid7
+from kgen.common.money import AmountField
+
+
+class RewardQuerySet(models.QuerySet["Reward"]):
+    def claimable_at(self, now: datetime) -> Self:
+        return self.filter(status=Reward.Status.UNCLAIMED).filter(
+            Q(expires_at=None) | Q(expires_at__gt=now)
+        )
+
+
+class Reward(models.Model):
+    class Source(models.TextChoices):
+        TOURNAMENT = "TOURNAMENT"
+        PROMOTION = "PROMOTION"
+
+    class Status(models.TextChoices):
+        UNCLAIMED = "UNCLAIMED"
+        CLAIMED_SUCCESSFULLY = "CLAIMED_SUCCESSFULLY"
+
+    uid = models.UUIDField(default=uuid7, unique=True, editable=False)
+    gamer = models.ForeignKey("accounts.Gamer", on_delete=models.PROTECT, related_name="rewards")
+    amount = AmountField()
+    source = models.CharField(max_length=20, choices=Source)
+    reference = models.CharField(max_length=128)
+    # A reward knows its tournament by name alone: tournaments stand above rewards.
+    tournament_uid = models.UUIDField(null=True)
+    tournament_title = models.CharField(max_length=200, null=True)  # noqa: DJ001 - null on the wire
+    rank = models.PositiveIntegerField(null=True)
+
+    status = models.CharField(max_length=20, choices=Status, default=Status.UNCLAIMED)
+    # Null where the tournament's finish posting has paid the prize into the claimable account.
+    grant_posting_id = models.UUIDField(null=True, unique=True, editable=False)
+    claim_posting_id = models.UUIDField(null=True, unique=True, editable=False)
+    claimed_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    objects = RewardQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["gamer"], condition=Q(status="UNCLAIMED"), name="rewards_to_claim"
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["source", "reference"], name="reward_granted_once"),
+            models.CheckConstraint(name="reward_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="reward_of_tournament_whole",
+                condition=Q(
+                    source="TOURNAMENT",
+                    tournament_uid__isnull=False,
+                    tournament_title__isnull=False,
+                    rank__gte=1,
+                    grant_posting_id=None,
+                )
+                | (
+                    ~Q(source="TOURNAMENT")
+                    & Q(
+                        tournament_uid=None,
+                        tournament_title=None,
+                        rank=None,
+                        grant_posting_id__isnull=False,
+                    )
+                ),
+            ),
+            models.CheckConstraint(
+                name="reward_claim_whole",
+                condition=Q(status="UNCLAIMED", claim_posting_id=None, claimed_at=None)
+                | Q(
+                    status="CLAIMED_SUCCESSFULLY",
+                    claim_posting_id__isnull=False,
+                    claimed_at__isnull=False,
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} KCash ({self.reference})"
+
+    def is_claimable_at(self, now: datetime) -> bool:
+        is_expired = self.expires_at is not None and self.expires_at <= now
+        return self.status == self.Status.UNCLAIMED and not is_expired
