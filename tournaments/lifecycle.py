@@ -1,0 +1,151 @@
+"""How a tournament comes to be and ends; the only writer of its phase.
+
+Each move locks the tournament's row, so that no seat is taken or left while it is made. The
+database knows the legal moves too (see the first migration).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts.models import Game
+from kgen.common.errors import Conflict, Invalid, NotFound
+from kgen.common.transactions import requires_transaction
+from tournaments.models import Tournament
+from wallet import prize_pools
+
+
+class TournamentNotFound(NotFound):
+    code = "TOURNAMENT_NOT_FOUND"
+    message = "No such tournament for this game."
+
+
+class TournamentNotLive(Invalid):
+    code = "TOURNAMENT_IS_NOT_LIVE"
+    message = "The tournament does not allow this now."
+
+
+class ScheduleOutOfOrder(Invalid):
+    code = "SCHEDULE_OUT_OF_ORDER"
+    message = "The times must follow one another: schedule, lobby, start, lock, end."
+
+
+class AlreadyPublished(Conflict):
+    code = "TOURNAMENT_ALREADY_PUBLISHED"
+    message = "The tournament has been published or cancelled before."
+
+
+class AlreadyFinished(Conflict):
+    code = "TOURNAMENT_ALREADY_FINISHED"
+    message = "The tournament is over and settled."
+
+
+@dataclass(frozen=True)
+class Schedule:
+    schedules_at: datetime
+    lobby_at: datetime
+    starts_at: datetime
+    locks_at: datetime
+    ends_at: datetime
+    grace: timedelta = settings.END_GRACE
+
+
+def create(
+    *,
+    game: Game,
+    title: str,
+    entry_fee: int,
+    schedule: Schedule,
+    now: datetime,
+    description: str | None = None,
+    theme: str | None = None,
+    tournament_size: int | None = None,
+    min_registration_start_limit: int = 2,
+) -> Tournament:
+    """Draft a tournament, not yet to be seen by gamers. Refuses with ScheduleOutOfOrder."""
+    times = (
+        schedule.schedules_at,
+        schedule.lobby_at,
+        schedule.starts_at,
+        schedule.locks_at,
+        schedule.ends_at,
+    )
+    if list(times) != sorted(times):
+        raise ScheduleOutOfOrder
+
+    return Tournament.objects.create(
+        game=game,
+        title=title,
+        description=description,
+        theme=theme,
+        entry_fee=entry_fee,
+        rake_percent=settings.RAKE_PERCENT,
+        tournament_size=tournament_size,
+        min_registration_start_limit=min_registration_start_limit,
+        schedules_at=schedule.schedules_at,
+        lobby_at=schedule.lobby_at,
+        starts_at=schedule.starts_at,
+        locks_at=schedule.locks_at,
+        ends_at=schedule.ends_at,
+        grace=schedule.grace,
+        phase=Tournament.Phase.PREPARATION,
+        created_at=now,
+        updated_at=now,
+    )
+
+
+@transaction.atomic
+def publish(*, uid: UUID, now: datetime) -> Tournament:
+    """Let the clock show the tournament to gamers; from here on its fee and seats are fixed.
+
+    Refuses with TournamentNotFound and AlreadyPublished.
+    """
+    tournament = locked(uid=uid)
+    if tournament.phase not in {Tournament.Phase.SETUP, Tournament.Phase.PREPARATION}:
+        raise AlreadyPublished
+
+    prize_pools.open_pool(
+        tournament_id=tournament.pk, tournament_uid=tournament.uid, game_id=tournament.game_id
+    )
+    _move(tournament, Tournament.Phase.PUBLISHED, now=now)
+    return tournament
+
+
+@requires_transaction
+def complete(
+    tournament: Tournament, *, pool: int, rewarded: int, finish_posting_id: UUID, now: datetime
+) -> None:
+    """Close a settled tournament for good; its row must be locked by the caller."""
+    tournament.settled_at = now
+    tournament.settled_pool = pool
+    tournament.rewarded_count = rewarded
+    tournament.finish_posting_id = finish_posting_id
+    _move(tournament, Tournament.Phase.COMPLETED, now=now)
+
+
+@requires_transaction
+def cancel(tournament: Tournament, *, now: datetime) -> None:
+    """Call a tournament off; its row must be locked by the caller. Refuses with AlreadyFinished."""
+    if tournament.phase == Tournament.Phase.COMPLETED:
+        raise AlreadyFinished
+
+    tournament.cancelled_at = now
+    _move(tournament, Tournament.Phase.CANCELLED, now=now)
+
+
+@requires_transaction
+def locked(*, uid: UUID) -> Tournament:
+    """The tournament, its row held alone until the transaction ends; else TournamentNotFound."""
+    tournament = Tournament.objects.select_for_update(of=("self",)).filter(uid=uid).first()
+    if tournament is None:
+        raise TournamentNotFound
+    return tournament
+
+
+def _move(tournament: Tournament, phase: Tournament.Phase, *, now: datetime) -> None:
+    tournament.phase = phase
+    tournament.updated_at = now
+    tournament.save()

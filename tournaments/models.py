@@ -1,0 +1,332 @@
+"""Tournaments, the seats taken in them, and the events that games send."""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
+
+from accounts.models import Gamer
+from kgen.common.identifiers import uuid7
+from kgen.common.money import LARGEST_AMOUNT_IN_JSON, AmountField
+
+# Every score ranks before it: a seat without a score comes last on the board.
+NO_SCORE_YET = LARGEST_AMOUNT_IN_JSON + 1
+
+
+class TournamentQuerySet(models.QuerySet["Tournament"]):
+    def visible_at(self, now: datetime) -> Self:
+        """Those that a gamer may know of: neither being set up nor waiting for their schedule."""
+        return self.exclude(
+            phase__in=[Tournament.Phase.SETUP, Tournament.Phase.PREPARATION]
+        ).exclude(phase=Tournament.Phase.PUBLISHED, schedules_at__gt=now)
+
+    def active_at(self, now: datetime) -> Self:
+        """Those in SCHEDULED, LOBBY, STARTED or LOCKED."""
+        return self.filter(
+            phase=Tournament.Phase.PUBLISHED, schedules_at__lte=now, ends_at__gt=now - F("grace")
+        )
+
+    def due_to_settle(self, now: datetime) -> Self:
+        return self.filter(phase=Tournament.Phase.PUBLISHED, ends_at__lte=now - F("grace"))
+
+    def short_of_entrants(self, now: datetime) -> Self:
+        """Those that have locked with fewer entrants than they need."""
+        return self.filter(phase=Tournament.Phase.PUBLISHED, locks_at__lte=now).filter(
+            min_registration_start_limit__gt=_seats(left_at=None)
+        )
+
+    def owing_refunds(self) -> Self:
+        held = Participation.objects.held().filter(tournament=OuterRef("pk"))
+        return self.filter(Exists(held), phase=Tournament.Phase.CANCELLED, entry_fee__gt=0)
+
+    def seen_by(self, gamer: Gamer) -> Self:
+        """Those of the gamer's game, with `joined`: whether this gamer is in."""
+        own_seat = Participation.objects.seated().filter(tournament=OuterRef("pk"), gamer=gamer)
+        return self.filter(game_id=gamer.game_id).annotate(joined=Exists(own_seat))
+
+    def with_figures(self) -> Self:
+        """Add `entrants` and `stakes` (how many are held), both counted from the seats."""
+        return self.annotate(entrants=_seats(left_at=None), stakes=_seats(refund_posting_id=None))
+
+
+class Tournament(models.Model):
+    class Phase(models.TextChoices):
+        """What people and the settlement decide; `tournaments.lifecycle` alone writes it."""
+
+        SETUP = "SETUP"
+        PREPARATION = "PREPARATION"
+        PUBLISHED = "PUBLISHED"
+        COMPLETED = "COMPLETED"
+        CANCELLED = "CANCELLED"
+
+    class Status(models.TextChoices):
+        """What the API contract, section 1, calls the state: the phase and the server's clock."""
+
+        SETUP = "SETUP"
+        PREPARATION = "PREPARATION"
+        SCHEDULED = "SCHEDULED"
+        LOBBY = "LOBBY"
+        STARTED = "STARTED"
+        LOCKED = "LOCKED"
+        REWARDS = "REWARDS"
+        COMPLETED = "COMPLETED"
+        CANCELLED = "CANCELLED"
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    game = models.ForeignKey("accounts.Game", on_delete=models.PROTECT, related_name="tournaments")
+    phase = models.CharField(max_length=11, choices=Phase, default=Phase.SETUP, editable=False)
+
+    title = models.CharField(max_length=200)
+    description = models.TextField(blank=True, null=True)  # noqa: DJ001 - null on the wire
+    theme = models.CharField(max_length=200, blank=True, null=True)  # noqa: DJ001 - null on the wire
+    entry_fee = AmountField()
+    rake_percent = models.PositiveSmallIntegerField()
+    tournament_size = models.PositiveIntegerField(
+        blank=True, null=True, help_text="Seats in all; empty means no limit."
+    )
+    min_registration_start_limit = models.PositiveIntegerField(
+        default=2, help_text="With fewer entrants when it locks, it is cancelled and refunded."
+    )
+
+    schedules_at = models.DateTimeField()
+    lobby_at = models.DateTimeField()
+    starts_at = models.DateTimeField()
+    locks_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    grace = models.DurationField(
+        default=settings.END_GRACE, help_text="How long scores stamped before the end are taken."
+    )
+
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, editable=False)
+    settled_pool = AmountField(null=True, editable=False)
+    rewarded_count = models.PositiveIntegerField(null=True, editable=False)
+    finish_posting_id = models.UUIDField(null=True, unique=True, editable=False)
+    cancelled_at = models.DateTimeField(null=True, editable=False)
+
+    objects = TournamentQuerySet.as_manager()
+
+    # Added by queries: `with_figures` and `seen_by`.
+    entrants: int
+    stakes: int
+    joined: bool
+
+    class Meta:
+        indexes = [models.Index(fields=["game", "phase", "ends_at"], name="tournaments_of_game")]
+        constraints = [
+            models.CheckConstraint(
+                name="tournament_times_in_order",
+                condition=Q(schedules_at__lte=F("lobby_at"))
+                & Q(lobby_at__lte=F("starts_at"))
+                & Q(starts_at__lte=F("locks_at"))
+                & Q(locks_at__lte=F("ends_at")),
+            ),
+            models.CheckConstraint(
+                name="tournament_grace_not_negative",
+                condition=Q(grace__gte=timedelta(0)),
+            ),
+            models.CheckConstraint(
+                name="tournament_amounts",
+                condition=Q(entry_fee__gte=0)
+                & Q(entry_fee__lte=LARGEST_AMOUNT_IN_JSON)
+                & Q(rake_percent__lte=100)
+                & (Q(tournament_size=None) | Q(tournament_size__gte=1)),
+            ),
+            models.CheckConstraint(
+                name="tournament_settled_figures",
+                condition=Q(
+                    phase="COMPLETED",
+                    settled_at__isnull=False,
+                    settled_pool__isnull=False,
+                    settled_pool__gte=0,
+                    rewarded_count__isnull=False,
+                    cancelled_at=None,
+                )
+                | Q(
+                    phase="CANCELLED",
+                    cancelled_at__isnull=False,
+                    settled_at=None,
+                    settled_pool=None,
+                    rewarded_count=None,
+                    finish_posting_id=None,
+                )
+                | Q(
+                    phase__in=["SETUP", "PREPARATION", "PUBLISHED"],
+                    settled_at=None,
+                    settled_pool=None,
+                    rewarded_count=None,
+                    finish_posting_id=None,
+                    cancelled_at=None,
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def closes_at(self) -> datetime:
+        """From here on no score is taken and the prizes can be worked out."""
+        return self.ends_at + self.grace
+
+    def status_at(self, now: datetime) -> Status:
+        """The contract's state at `now` (section 1); the server's clock alone decides."""
+        if self.phase != self.Phase.PUBLISHED:
+            return self.Status(self.phase)
+        if now < self.schedules_at:
+            return self.Status.PREPARATION
+        if now < self.lobby_at:
+            return self.Status.SCHEDULED
+        if now < self.starts_at:
+            return self.Status.LOBBY
+        if now < self.locks_at:
+            return self.Status.STARTED
+        if now < self.closes_at:
+            return self.Status.LOCKED
+        return self.Status.REWARDS
+
+    def is_visible_at(self, now: datetime) -> bool:
+        """Whether a gamer may know of it."""
+        return self.status_at(now) not in {self.Status.SETUP, self.Status.PREPARATION}
+
+    def seats_change_at(self, now: datetime) -> bool:
+        """Whether gamers may join and leave."""
+        return self.status_at(now) in {self.Status.LOBBY, self.Status.STARTED}
+
+    def takes_scores_at(self, now: datetime) -> bool:
+        if self.phase != self.Phase.PUBLISHED:
+            return False
+        return self.starts_at <= now < self.closes_at
+
+
+class ParticipationQuerySet(models.QuerySet["Participation"]):
+    def seated(self) -> Self:
+        """Those in their tournament: joined and not left."""
+        return self.filter(left_at=None)
+
+    def held(self) -> Self:
+        """Those whose stake is still in the pool, forfeited ones of leavers too."""
+        return self.filter(refund_posting_id=None)
+
+
+class Participation(models.Model):
+    """One seat taken; a gamer who leaves and joins again has two."""
+
+    # The indexes below start with either key.
+    tournament = models.ForeignKey(
+        Tournament, on_delete=models.PROTECT, related_name="participations", db_index=False
+    )
+    gamer = models.ForeignKey(
+        "accounts.Gamer", on_delete=models.PROTECT, related_name="participations", db_index=False
+    )
+    fee_posting_id = models.UUIDField(default=uuid7, unique=True, editable=False)
+    refund_posting_id = models.UUIDField(null=True, unique=True, editable=False)
+    joined_at = models.DateTimeField()
+    left_at = models.DateTimeField(null=True)
+
+    score = models.BigIntegerField(null=True)
+    reached_at = models.DateTimeField(null=True)
+    applied_hash = models.BinaryField(null=True, max_length=32)
+    # The gamer's own gamer_id, which never changes: one index then holds the whole order of the
+    # board, down to its last tie-break, in plain byte order.
+    tiebreak = models.TextField(db_collation="C", editable=False)
+
+    final_rank = models.PositiveIntegerField(null=True)
+    prize = AmountField(null=True)
+
+    objects = ParticipationQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                F("tournament"),
+                Coalesce(-F("score"), NO_SCORE_YET),
+                Coalesce("reached_at", "joined_at"),
+                F("joined_at"),
+                F("tiebreak"),
+                name="participation_board",
+                condition=Q(left_at=None),
+            ),
+            models.Index(
+                fields=["tournament"],
+                name="participation_stakes",
+                condition=Q(refund_posting_id=None),
+            ),
+            models.Index(fields=["gamer", "-joined_at"], name="participation_of_gamer"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tournament", "gamer"],
+                condition=Q(left_at=None),
+                name="participation_one_seat",
+            ),
+            models.UniqueConstraint(
+                fields=["tournament", "final_rank"], name="participation_one_rank"
+            ),
+            models.CheckConstraint(
+                name="participation_score_whole",
+                condition=Q(score=None, reached_at=None, applied_hash=None)
+                | Q(
+                    score__gte=0,
+                    score__lte=LARGEST_AMOUNT_IN_JSON,
+                    reached_at__isnull=False,
+                    applied_hash__isnull=False,
+                ),
+            ),
+            models.CheckConstraint(
+                name="participation_result_whole",
+                condition=Q(final_rank=None, prize=None)
+                | Q(final_rank__gte=1, prize__gte=0, left_at=None, refund_posting_id=None),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tiebreak} in tournament {self.tournament_id}"
+
+
+class GameEvent(models.Model):
+    """One event as a game sent it.
+
+    The key starts with the day of the event's own timestamp, so that the table can be cut into
+    ranges of days: an equal event always falls into the same one.
+    """
+
+    pk = models.CompositePrimaryKey("event_day", "gamer_id", "body_hash")
+    event_day = models.DateField()
+    gamer = models.ForeignKey(
+        "accounts.Gamer", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    body_hash = models.BinaryField(max_length=32)
+    occurred_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    # Looked up by the statement that inserts the row. A constraint would lock the tournament's row
+    # for every event, and all events of a tournament meet there.
+    tournament = models.ForeignKey(
+        Tournament,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    metadata = models.JSONField()
+    payload = models.JSONField()
+
+    def __str__(self) -> str:
+        return f"event of gamer {self.gamer_id} at {self.occurred_at}"
+
+
+def _seats(**condition: object) -> Coalesce:
+    counted = (
+        Participation.objects.filter(tournament=OuterRef("pk"), **condition)
+        .order_by()
+        .values("tournament")
+        .annotate(seats=Count("*"))
+        .values("seats")
+    )
+    return Coalesce(Subquery(counted), 0)
