@@ -1,0 +1,259 @@
+"""The wire's words for tournaments, boards and events (API contract, section 3)."""
+
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from rest_framework import serializers
+
+from kgen.common import strict_json
+from kgen.common.api.fields import QueryIntegerField, StrictIntegerField, StrictTextField
+from kgen.common.identifiers import uuid_of
+from tournaments.eventing import Event
+from tournaments.leaderboard import Leaderboard
+from tournaments.models import Tournament
+from tournaments.statistics import PlayedTournament
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# A timestamp below this is in seconds: as milliseconds it would be before March 1973.
+_FIRST_MILLISECONDS = 100_000_000_000
+
+
+# --- Requests ------------------------------------------------------------------------------------
+
+
+class JoinRequestSerializer(serializers.Serializer[None]):
+    joiningStake = StrictIntegerField()  # noqa: N815 - the wire's spelling
+
+
+class ActiveQuerySerializer(serializers.Serializer[None]):
+    status = serializers.ChoiceField(choices=Tournament.Status.choices, required=False)
+
+
+class HistoricQuerySerializer(serializers.Serializer[None]):
+    limit = QueryIntegerField(min_value=1, max_value=200, default=100)
+    offset = QueryIntegerField(default=0)
+
+
+class LeaderboardQuerySerializer(serializers.Serializer[None]):
+    limit = QueryIntegerField(min_value=1, max_value=1000, default=100)
+    offset = QueryIntegerField(default=0)
+
+
+class AroundQuerySerializer(serializers.Serializer[None]):
+    around = serializers.ChoiceField(choices=["me"])
+    limit = QueryIntegerField(min_value=1, max_value=200, default=21)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "offset" in self.initial_data:
+            raise serializers.ValidationError({"offset": "Not beside around."})
+        return attrs
+
+
+class PlayerIdField(StrictTextField):
+    """A gamer_id: an integer is taken as its decimal text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return str(data) if type(data) is int else super().to_internal_value(data)
+
+
+class MetadataSerializer(serializers.Serializer[None]):
+    playerId = PlayerIdField()  # noqa: N815 - the wire's spelling
+    tournamentId = StrictTextField(required=False)  # noqa: N815
+    gameId = StrictTextField(required=False)  # noqa: N815
+    matchId = StrictTextField(required=False)  # noqa: N815
+    lobbyId = StrictTextField(required=False)  # noqa: N815
+    level = StrictIntegerField(required=False)
+    areaCode = StrictIntegerField(required=False)  # noqa: N815
+    difficulty = StrictIntegerField(required=False)
+
+
+class IntegerValueSerializer(serializers.Serializer[None]):
+    value = StrictIntegerField()
+
+
+class TextValueSerializer(serializers.Serializer[None]):
+    value = StrictTextField(max_length=1024)
+
+
+class TextsValueSerializer(serializers.Serializer[None]):
+    value = serializers.ListField(child=StrictTextField(), max_length=50)
+
+
+class PayloadSerializer(serializers.Serializer[None]):
+    score = IntegerValueSerializer(required=False)
+    achievement = IntegerValueSerializer(required=False)
+    levelup = TextValueSerializer(required=False)
+    progress = TextValueSerializer(required=False)
+    matchResult = TextsValueSerializer(required=False)  # noqa: N815
+    matchJoined = TextsValueSerializer(required=False)  # noqa: N815
+    tournamentJoined = TextsValueSerializer(required=False)  # noqa: N815
+    lobbyJoined = TextsValueSerializer(required=False)  # noqa: N815
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise serializers.ValidationError("Give at least one known key.")
+        return attrs
+
+
+class EventRequestSerializer(serializers.Serializer[None]):
+    timestamp = StrictIntegerField()
+    metadata = MetadataSerializer()
+    payload = PayloadSerializer()
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "score" in attrs["payload"] and "tournamentId" not in attrs["metadata"]:
+            raise serializers.ValidationError({"metadata": {"tournamentId": "Needed for a score."}})
+        return attrs
+
+    def event(self) -> Event:
+        """The event in our words; of its metadata unknown keys are kept too."""
+        known = self.validated_data
+        metadata, payload = known["metadata"], known["payload"]
+        return Event(
+            body_hash=sha256(strict_json.canonical(self.initial_data)).digest(),
+            occurred_at=_instant(known["timestamp"]),
+            player_id=metadata["playerId"],
+            game_slug=metadata.get("gameId"),
+            metadata=self.initial_data["metadata"],
+            payload=payload,
+            tournament_uid=uuid_of(metadata.get("tournamentId", "")),
+            score=payload["score"]["value"] if "score" in payload else None,
+            joined_uids=tuple(
+                uuid_of(text) for text in payload.get("tournamentJoined", {}).get("value", [])
+            ),
+        )
+
+
+def _instant(timestamp: int) -> datetime:
+    try:
+        if timestamp < _FIRST_MILLISECONDS:
+            return _EPOCH + timedelta(seconds=timestamp)
+        return _EPOCH + timedelta(milliseconds=timestamp)
+    except OverflowError:
+        # Beyond the calendar, and so beyond any clock's tolerance.
+        return datetime.max.replace(tzinfo=UTC)
+
+
+# --- Answers -------------------------------------------------------------------------------------
+
+
+class TournamentSerializer(serializers.Serializer[Any]):
+    """Renders a `listing.Listed`."""
+
+    tournament_uid = serializers.UUIDField(source="tournament.uid")
+    game_uid = serializers.CharField(source="tournament.game.game_uid")
+    title = serializers.CharField(source="tournament.title")
+    description = serializers.CharField(source="tournament.description", allow_null=True)
+    theme = serializers.CharField(source="tournament.theme", allow_null=True)
+    mode = serializers.ReadOnlyField(default="Quick")
+    entry_type = serializers.ReadOnlyField(default="Individual")
+    tournament_status = serializers.ChoiceField(source="status", choices=Tournament.Status.choices)
+    buy_in_price = serializers.IntegerField(source="tournament.entry_fee")
+    price_pool = serializers.IntegerField()
+    tournament_size = serializers.IntegerField(source="tournament.tournament_size", allow_null=True)
+    participants_count = serializers.IntegerField(source="entrants")
+    min_registration_start_limit = serializers.IntegerField(
+        source="tournament.min_registration_start_limit"
+    )
+    total_players_rewarded = serializers.IntegerField(source="rewarded")
+    lock_type = serializers.ReadOnlyField(default="Duration")
+    schedules_at_date = serializers.DateField(source="tournament.schedules_at")
+    schedules_at_timestamp = serializers.DateTimeField(source="tournament.schedules_at")
+    moves_to_lobby_at_date = serializers.DateField(source="tournament.lobby_at")
+    moves_to_lobby_at_timestamp = serializers.DateTimeField(source="tournament.lobby_at")
+    starts_at_timestamp = serializers.DateTimeField(source="tournament.starts_at")
+    locks_at_date = serializers.DateField(source="tournament.locks_at")
+    locks_at_timestamp = serializers.DateTimeField(source="tournament.locks_at")
+    ends_at_date = serializers.DateField(source="tournament.ends_at")
+    ends_at_timestamp = serializers.DateTimeField(source="tournament.ends_at")
+    created_at = serializers.DateTimeField(source="tournament.created_at")
+    updated_at = serializers.DateTimeField(source="tournament.updated_at")
+    joined = serializers.BooleanField()
+
+
+class StandingSerializer(serializers.Serializer[None]):
+    user_id = serializers.CharField()
+    score = serializers.IntegerField()
+    rank = serializers.IntegerField()
+    username = serializers.CharField(allow_null=True)
+
+
+class WinnerSerializer(serializers.Serializer[None]):
+    user_id = serializers.CharField()
+    reward = serializers.IntegerField()
+    rank = serializers.IntegerField()
+    score = serializers.IntegerField()
+
+
+class OwnStandingSerializer(serializers.Serializer[None]):
+    rank = serializers.IntegerField()
+    score = serializers.IntegerField()
+    reward = serializers.IntegerField()
+
+
+class LeaderboardSerializer(serializers.Serializer[None]):
+    """For the schema; a board of a thousand rows is rendered by `shown_board`."""
+
+    leaderboard = StandingSerializer(many=True)
+    price_pool = serializers.IntegerField()
+    winners = WinnerSerializer(many=True)
+    total = serializers.IntegerField()
+    tournament_status = serializers.ChoiceField(choices=Tournament.Status.choices)
+    as_of = serializers.DateTimeField()
+    me = OwnStandingSerializer(allow_null=True)
+
+
+def shown_board(board: Leaderboard) -> dict[str, object]:
+    """The board as `LeaderboardSerializer` describes it."""
+    own = board.own
+    return {
+        "leaderboard": [
+            {
+                "user_id": standing.gamer_id,
+                "score": standing.score,
+                "rank": standing.rank,
+                "username": standing.username,
+            }
+            for standing in board.standings
+        ],
+        "price_pool": board.price_pool,
+        "winners": [
+            {
+                "user_id": winner.gamer_id,
+                "reward": winner.prize,
+                "rank": winner.rank,
+                "score": winner.score,
+            }
+            for winner in board.winners
+        ],
+        "total": board.total,
+        "tournament_status": board.status,
+        "as_of": board.as_of,
+        "me": own and {"rank": own.rank, "score": own.score, "reward": own.prize},
+    }
+
+
+class PlayedTournamentSerializer(serializers.Serializer[Any]):
+    type = serializers.ReadOnlyField(default="Tournament")
+    typeValue = serializers.IntegerField(source="number")  # noqa: N815
+    result = serializers.SerializerMethodField()
+    occurredAtText = serializers.DateTimeField(source="occurred_at")  # noqa: N815
+    mode = serializers.ReadOnlyField(default="Quick")
+    buyInStake = serializers.IntegerField(source="entry_fee")  # noqa: N815
+    amountWon = serializers.IntegerField(source="prize")  # noqa: N815
+    tournament_uid = serializers.UUIDField()
+    rank = serializers.IntegerField(allow_null=True)
+
+    def get_result(self, played: PlayedTournament) -> str:
+        if played.is_cancelled:
+            return "Refunded"
+        return "Won" if played.prize > 0 else "You Lost"
+
+
+class MessageSerializer(serializers.Serializer[None]):
+    message = serializers.CharField()
+
+
+class LeftSerializer(MessageSerializer):
+    refunded_amount = serializers.IntegerField()

@@ -1,0 +1,137 @@
+from uuid import UUID
+
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.views import GamerViewSet
+from kgen.common.identifiers import uuid_of
+from tournaments import eventing, joining, leaderboard, listing, statistics
+from tournaments.api.serializers import (
+    ActiveQuerySerializer,
+    AroundQuerySerializer,
+    EventRequestSerializer,
+    HistoricQuerySerializer,
+    JoinRequestSerializer,
+    LeaderboardQuerySerializer,
+    LeaderboardSerializer,
+    LeftSerializer,
+    MessageSerializer,
+    PlayedTournamentSerializer,
+    TournamentSerializer,
+    shown_board,
+)
+from tournaments.lifecycle import TournamentNotFound
+from tournaments.models import Tournament
+
+
+class EventingViewSet(GamerViewSet):
+    event_actions = frozenset({"receive"})
+
+    @extend_schema(request=EventRequestSerializer, responses=serializers.BooleanField)
+    def receive(self, request: Request) -> Response:
+        """Tell what happened in the game; an equal event is taken once."""
+        told = EventRequestSerializer(data=self.json_body())
+        told.is_valid(raise_exception=True)
+        eventing.receive(gamer=self.caller.gamer, event=told.event(), now=timezone.now())
+        return Response(True)
+
+
+class TournamentViewSet(GamerViewSet):
+    bodiless_actions = frozenset({"leave"})
+    counted_actions = frozenset({"join"})
+
+    @extend_schema(parameters=[ActiveQuerySerializer], responses=TournamentSerializer(many=True))
+    def active(self, request: Request) -> Response:
+        """Tournaments of this game that are announced, open or running."""
+        status = self.query(ActiveQuerySerializer).get("status")
+        tournaments = listing.active(
+            gamer=self.caller.gamer,
+            status=None if status is None else Tournament.Status(status),
+            now=timezone.now(),
+        )
+        return Response(TournamentSerializer(tournaments, many=True).data)
+
+    @extend_schema(responses={200: {"type": "array", "items": {"type": "string"}}})
+    def joined(self, request: Request) -> Response:
+        """Tournaments that the gamer has joined and not left, the newest join first."""
+        return Response(listing.joined_uids(gamer=self.caller.gamer))
+
+    @extend_schema(responses=TournamentSerializer)
+    def retrieve(self, request: Request, uid: str) -> Response:
+        """One tournament of this game."""
+        tournament = listing.one(
+            gamer=self.caller.gamer, uid=_tournament_uid(uid), now=timezone.now()
+        )
+        return Response(TournamentSerializer(tournament).data)
+
+    @extend_schema(request=JoinRequestSerializer, responses=MessageSerializer)
+    def join(self, request: Request, uid: str) -> Response:
+        """Take a seat and pay the entry fee."""
+        stake = self.parse(JoinRequestSerializer)["joiningStake"]
+        joining.join(
+            gamer=self.caller.gamer,
+            tournament_uid=_tournament_uid(uid),
+            stake=stake,
+            now=timezone.now(),
+        )
+        return Response({"message": "user successfully joined the tournament"})
+
+    @extend_schema(request=None, responses=LeftSerializer)
+    def leave(self, request: Request, uid: str) -> Response:
+        """Give the seat up; the stake comes back until the first score."""
+        refunded = joining.leave(
+            gamer=self.caller.gamer, tournament_uid=_tournament_uid(uid), now=timezone.now()
+        )
+        return Response(
+            {"message": "user left the tournament successfully", "refunded_amount": refunded}
+        )
+
+
+class LeaderboardViewSet(GamerViewSet):
+    @extend_schema(
+        parameters=[LeaderboardQuerySerializer, AroundQuerySerializer(required=False)],
+        responses=LeaderboardSerializer,
+    )
+    def by_tournament(self, request: Request, uid: str) -> Response:
+        """Who stands where, from `offset` on or around the caller."""
+        now = timezone.now()
+        gamer = self.caller.gamer
+        is_around = "around" in request.GET
+        query = self.query(AroundQuerySerializer if is_around else LeaderboardQuerySerializer)
+        tournament = listing.visible(gamer=gamer, uid=_tournament_uid(uid), now=now)
+        if is_around:
+            board = leaderboard.read_around(
+                tournament=tournament, gamer=gamer, limit=query["limit"], now=now
+            )
+        else:
+            board = leaderboard.read(
+                tournament=tournament,
+                gamer=gamer,
+                limit=query["limit"],
+                offset=query["offset"],
+                now=now,
+            )
+        return Response(shown_board(board))
+
+
+class StatisticsViewSet(GamerViewSet):
+    @extend_schema(
+        parameters=[HistoricQuerySerializer], responses=PlayedTournamentSerializer(many=True)
+    )
+    def historic(self, request: Request) -> Response:
+        """Finished tournaments that the gamer was in, newest first."""
+        query = self.query(HistoricQuerySerializer)
+        played = statistics.historic(
+            gamer=self.caller.gamer, limit=query["limit"], offset=query["offset"]
+        )
+        return Response(PlayedTournamentSerializer(played, many=True).data)
+
+
+def _tournament_uid(text: str) -> UUID:
+    uid = uuid_of(text)
+    if uid is None:
+        raise TournamentNotFound
+    return uid
