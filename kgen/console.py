@@ -1,9 +1,52 @@
 """The staff console: the Django admin behind a password and a one-time code."""
 
-from django_otp.admin import OTPAdminSite
+from django import forms
+from django.contrib.auth.models import AbstractBaseUser
+from django_otp.admin import OTPAdminAuthenticationForm, OTPAdminSite
+from django_otp.models import Device
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 
-class ConsoleSite(OTPAdminSite):
+class LoginForm(OTPAdminAuthenticationForm):  # type: ignore[misc]  # untyped package
+    """Name, password and code on one page: the code itself tells which device it is of."""
+
+    otp_token = forms.CharField(
+        label="One-time code",
+        required=False,
+        max_length=32,
+        widget=forms.TextInput(attrs={"autocomplete": "one-time-code", "spellcheck": "false"}),
+    )
+    otp_error_messages = {
+        **OTPAdminAuthenticationForm.otp_error_messages,
+        "token_required": "Enter the six digits of your authenticator app, or a backup code.",
+        "invalid_token": "That code is not right or was already used. Try the next one.",
+        "device_required": "That code is not right or was already used. Try the next one.",
+    }
+
+    def clean_otp_token(self) -> str:
+        # Apps show "123 456"; backup codes are handed out in lower case.
+        return "".join(self.cleaned_data["otp_token"].split()).lower()
+
+    def _chosen_device(self, user: AbstractBaseUser) -> Device | None:
+        # Stock django-otp asks everybody who has an app and backup codes to pick a device first.
+        token = self.cleaned_data.get("otp_token", "")
+        kind = TOTPDevice if len(token) == 6 and token.isdecimal() else StaticDevice
+        device: Device | None = kind.objects.filter(user=user, confirmed=True).first()
+        return device
+
+    def _update_form(self, user: AbstractBaseUser) -> None:
+        # Stock django-otp would write the password into the page that asks for the code again.
+        pass
+
+
+class ConsoleSite(OTPAdminSite):  # type: ignore[misc]  # untyped package
     site_header = "KGeN console"
     site_title = "KGeN console"
     index_title = "Tournaments, rewards and wallets"
+    site_url = None
+    login_form = LoginForm
+    login_template = "admin/login_with_code.html"
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)

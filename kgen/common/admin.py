@@ -1,0 +1,417 @@
+"""What every page of the staff console is made of: bases, columns, panels, acts and roles.
+
+An upper app adds to a lower app's page with `@panel` and `@act`, so that a gamer's page can show
+wallet, rewards and tournaments without `accounts` knowing of them.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import quote, unquote
+from django.contrib.auth import get_permission_codename
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from kgen.common.errors import Refusal
+
+OPERATORS = "Operators"
+SUPPORT = "Support"
+# No list counts or pages further than this; a search finds what lies deeper.
+LONGEST_LIST = 10_000
+
+M = TypeVar("M", bound=Model)
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin
+else:
+
+    class ModelAdmin(admin.ModelAdmin):
+        def __class_getitem__(cls, _model):
+            return cls
+
+
+# --- Cells ---------------------------------------------------------------------------------------
+
+
+def kcash(amount: int | None) -> str | SafeString:
+    """An amount with its unit."""
+    if amount is None:
+        return "-"
+    return format_html('<span class="number">{} KCash</span>', f"{amount:,}")
+
+
+def moment(at: datetime | None) -> str | SafeString:
+    """An instant in UTC, to the second."""
+    if at is None:
+        return "-"
+    return format_html('<span class="moment">{}</span>', f"{at:%Y-%m-%d %H:%M:%S} UTC")
+
+
+def duration(length: timedelta) -> str:
+    """A length of time in its two largest units: `2 d 3 h`, `4 min 10 s`."""
+    seconds = max(0, int(length.total_seconds()))
+    units = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+    parts = [
+        f"{seconds % larger // size} {unit}"
+        for larger, (size, unit) in zip((seconds + 1, 86_400, 3_600, 60), units, strict=True)
+    ]
+    while len(parts) > 1 and parts[0].startswith("0 "):
+        parts.pop(0)
+    return " ".join(part for part in parts[:2] if not part.startswith("0 ")) or "0 s"
+
+
+def short(text: str | None) -> str | SafeString:
+    """An address or a hash cut in its middle; the whole of it shows under the pointer."""
+    if not text:
+        return "-"
+    return format_html('<span class="address" title="{}">{}…{}</span>', text, text[:8], text[-6:])
+
+
+def badge(text: str, *, good: bool = False, busy: bool = False, bad: bool = False) -> SafeString:
+    """A state, its border telling whether all is well."""
+    tone = "good" if good else "busy" if busy else "bad" if bad else ""
+    return format_html('<span class="status {}">{}</span>', tone, text)
+
+
+def link(row: Model | None, text: object = None) -> str | SafeString:
+    """A link to the row's page in the console."""
+    if row is None:
+        return "-"
+    name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
+    return format_html('<a href="{}">{}</a>', reverse(name, args=[quote(row.pk)]), text or str(row))
+
+
+def mask_phone(phone: str) -> str:
+    """`+919876543210` as `+91******3210`."""
+    return phone if len(phone) < 9 else f"{phone[:3]}{'*' * (len(phone) - 7)}{phone[-4:]}"
+
+
+def _column(name: str, show: Callable[[Any], object], description: str) -> Callable[..., object]:
+    @admin.display(ordering=name, description=description or name.replace("_", " "))
+    def column(_self: object, row: Model) -> object:
+        value: Any = row
+        for part in name.split("__"):
+            value = getattr(value, part, None)
+        return show(value)
+
+    return column
+
+
+def kcash_column(name: str, description: str = "") -> Callable[..., object]:
+    """A column or read-only field showing an amount with its unit."""
+    return _column(name, kcash, description)
+
+
+def moment_column(name: str, description: str = "") -> Callable[..., object]:
+    """A column or read-only field showing an instant in UTC."""
+    return _column(name, moment, description)
+
+
+def short_column(name: str, description: str = "") -> Callable[..., object]:
+    """A column showing an address or a hash, cut in its middle."""
+    return _column(name, short, description)
+
+
+def link_column(name: str, description: str = "") -> Callable[..., object]:
+    """A column or read-only field linking to the page of a related row."""
+    return _column(name, link, description)
+
+
+# --- Panels: tables on the page of a row ---------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows shown on a page; `empty` is the sentence in their place when there are none."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    empty: str
+    # (address, text) of the pages before and after, or of the list that has it all.
+    links: Sequence[tuple[str, str]] = field(default=())
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    order: int
+    rows_of: Callable[[HttpRequest, Any], Table]
+
+
+_panels: dict[type[Model], list[_Panel]] = {}
+
+
+def panel(
+    model: type[M], title: str, *, order: int = 100
+) -> Callable[[Callable[[HttpRequest, M], Table]], Callable[[HttpRequest, M], Table]]:
+    """Show the decorated function's table on the page of each row of `model`."""
+
+    def register(
+        rows_of: Callable[[HttpRequest, M], Table],
+    ) -> Callable[[HttpRequest, M], Table]:
+        panels = _panels.setdefault(model, [])
+        panels.append(_Panel(title, order, rows_of))
+        panels.sort(key=lambda panel: panel.order)
+        return rows_of
+
+    return register
+
+
+# --- Acts: what staff do to a row, with a reason -------------------------------------------------
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        max_length=500,
+        help_text="Kept in the history with your name.",
+        widget=forms.Textarea(attrs={"rows": 3, "class": "vLargeTextField"}),
+    )
+
+
+@dataclass(frozen=True)
+class Done:
+    """What the act says when it is done; a secret is shown on its own page, this once."""
+
+    message: str
+    secret: str = ""
+
+
+class Act(Generic[M]):
+    """Something staff do to one row: first says what will happen, asks for a reason, is logged.
+
+    `perform` makes one call of a subject function. A refusal is shown on the form.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str]
+    roles: ClassVar[Collection[str]]
+    form_class: type[forms.Form] = ReasonForm
+    is_dangerous: ClassVar[bool] = False
+
+    def is_offered(self, row: M) -> bool:
+        return True
+
+    def form(self, row: M, data: QueryDict | None) -> forms.Form:
+        return self.form_class(data)
+
+    def consequences(self, row: M) -> Sequence[str]:
+        raise NotImplementedError
+
+    def perform(self, request: HttpRequest, row: M, data: dict[str, Any]) -> Done:
+        raise NotImplementedError
+
+
+_acts: dict[type[Model], list[Act[Any]]] = {}
+
+
+def act(model: type[M]) -> Callable[[type[Act[M]]], type[Act[M]]]:
+    """Offer the decorated act on the page of each row of `model`."""
+
+    def register(kind: type[Act[M]]) -> type[Act[M]]:
+        _acts.setdefault(model, []).append(kind())
+        return kind
+
+    return register
+
+
+# --- Pages ---------------------------------------------------------------------------------------
+
+
+class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Counts no further than the longest list: a full count of a table of money takes minutes."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: QuerySet[Model] = self.object_list  # type: ignore[assignment]  # of a list page
+        return rows.all()[:LONGEST_LIST].count()
+
+
+class ConsoleAdmin(ModelAdmin[M]):
+    """A page of the console, with its panels and acts, and with who may do what on it."""
+
+    # Of view, add, change and delete; each act names its own roles.
+    roles: ClassVar[dict[str, Collection[str]]] = {}
+
+    change_form_template = "admin/row_page.html"
+    show_full_result_count = False
+    paginator = CappedPaginator
+    list_per_page = 50
+    actions = None
+
+    def acts(self) -> Sequence[Act[M]]:
+        return _acts.get(self.model, ())
+
+    def may_act(self, request: HttpRequest, act: Act[M]) -> bool:
+        return request.user.has_perm(f"{self.opts.app_label}.{_codename(act.name, self.model)}")
+
+    def get_urls(self) -> list[URLPattern]:
+        own = [
+            path(
+                f"<path:object_id>/{act.name}/",
+                self.admin_site.admin_view(partial(self.act_view, act=act)),
+                name=f"{self.opts.app_label}_{self.opts.model_name}_{act.name}",
+            )
+            for act in self.acts()
+        ]
+        return own + super().get_urls()
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        panels, acts = [], []
+        if row is not None and self.has_view_permission(request, row):
+            panels = [(one.title, one.rows_of(request, row)) for one in self.panels()]
+            acts = [
+                (act, f"{act.name}/")
+                for act in self.acts()
+                if self.may_act(request, act) and act.is_offered(row)
+            ]
+        context = {"panels": panels, "acts": acts, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
+
+    def panels(self) -> Sequence[_Panel]:
+        return _panels.get(self.model, ())
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        """The reason, where the form asks for one, beside what was changed."""
+        reason = form.cleaned_data.get("reason")
+        if not reason:
+            return super().construct_change_message(request, form, formsets, add)
+        changed = ", ".join(name for name in form.changed_data if name != "reason")
+        return f"{'Made' if add else f'Changed {changed}'}: {reason}"
+
+    def act_view(self, request: HttpRequest, object_id: str, act: Act[M]) -> HttpResponse:
+        """Ask, do, write it into the history, and go back to the row's page."""
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        if not self.may_act(request, act):
+            raise PermissionDenied
+        back = reverse(
+            f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(row.pk)]
+        )
+        if not act.is_offered(row):
+            self.message_user(
+                request, f"“{act.label}” is not possible any more.", level=messages.WARNING
+            )
+            return HttpResponseRedirect(back)
+
+        form = act.form(row, request.POST if request.method == "POST" else None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                with transaction.atomic():
+                    done = act.perform(request, row, form.cleaned_data)
+                    self.log_change(request, row, _history_line(act.label, form.cleaned_data))
+            except Refusal as refusal:
+                form.add_error(None, str(refusal))
+            else:
+                if done.secret:
+                    return self.show_secret(request, row, done)
+                self.message_user(request, done.message, level=messages.SUCCESS)
+                return HttpResponseRedirect(back)
+
+        context = {
+            **self.admin_site.each_context(request),
+            "title": act.label,
+            "subtitle": str(row),
+            "opts": self.opts,
+            "media": self.media + form.media,
+            "row": row,
+            "act": act,
+            "form": form,
+            "consequences": act.consequences(row),
+            "back": back,
+        }
+        return TemplateResponse(request, "admin/act.html", context)
+
+    def show_secret(self, request: HttpRequest, row: M, done: Done) -> HttpResponse:
+        """The one page that ever shows the secret: it goes into no cookie, session or log."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": done.message,
+            "opts": self.opts,
+            "row": row,
+            "secret": done.secret,
+        }
+        return TemplateResponse(request, "admin/secret_once.html", context)
+
+
+class ReadOnlyAdmin(ConsoleAdmin[M]):
+    """Rows that nobody adds, changes or deletes by hand; a page shows its `readonly_fields`."""
+
+    def get_fields(self, request: HttpRequest, obj: M | None = None) -> Any:
+        return self.readonly_fields
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
+        return False
+
+
+def _history_line(label: str, data: dict[str, Any]) -> str:
+    details = ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name, value in data.items() if name != "reason"
+    )
+    line = f"{label} ({details})" if details else label
+    return f"{line}: {data['reason']}" if data.get("reason") else line
+
+
+# --- Roles ---------------------------------------------------------------------------------------
+
+
+def make_roles() -> dict[str, list[str]]:
+    """Give the staff groups exactly the permissions that the pages name, and tell which."""
+    wanted: dict[str, list[Permission]] = {OPERATORS: [], SUPPORT: []}
+    for model, page in admin.site._registry.items():
+        if not isinstance(page, ConsoleAdmin):
+            continue
+        for role, verbs in page.roles.items():
+            wanted[role] += [_permission(model, verb) for verb in verbs]
+        for one in page.acts():
+            for role in one.roles:
+                wanted[role].append(_permission(model, one.name))
+    for role, permissions in wanted.items():
+        Group.objects.get_or_create(name=role)[0].permissions.set(permissions)
+    return {
+        role: sorted(permission.codename for permission in permissions)
+        for role, permissions in wanted.items()
+    }
+
+
+def _permission(model: type[Model], verb: str) -> Permission:
+    permission, _ = Permission.objects.get_or_create(
+        content_type=ContentType.objects.get_for_model(model),
+        codename=_codename(verb, model),
+        defaults={"name": f"Can {verb.replace('_', ' ')} {model._meta.verbose_name}"},
+    )
+    return permission
+
+
+def _codename(verb: str, model: type[Model]) -> str:
+    return get_permission_codename(verb, model._meta)
