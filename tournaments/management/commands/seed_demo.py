@@ -1,0 +1,148 @@
+"""Make what a demonstration needs, or find it as it was: two games, two of the staff, tournaments."""
+
+import json
+import os
+import secrets
+from base64 import b32decode, b32encode
+from binascii import Error as NotBase32
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from accounts import clients
+from accounts.models import Game
+from kgen.common.admin import OPERATORS, SUPPORT, make_roles
+from tournaments import lifecycle
+from tournaments.lifecycle import Schedule
+from tournaments.models import Tournament
+
+# How the environment's names begin, and what is made under them.
+GAMES = {"CLIENT": "Carrom", "CLIENT2": "Ludo"}
+STAFF = {"OPERATOR": OPERATORS, "SUPPORT": SUPPORT}
+
+DAY = timedelta(days=1)
+ENTRY_FEE = 10
+
+
+class Command(BaseCommand):
+    help = (
+        "Makes two sandbox games, an operator and a supporter with their authenticators, and "
+        "tournaments to look at. What it made before it keeps, secrets too, where the environment "
+        "names them (CLIENT_ID, CLIENT_SECRET, OPERATOR_PASSWORD, ...). The last line is JSON."
+    )
+
+    # Run at each start of the platform, and checked with everything else by `make check`.
+    requires_system_checks = []
+
+    @transaction.atomic
+    def handle(self, *args: Any, **options: Any) -> None:
+        now = timezone.now()
+        make_roles()
+        seeded: dict[str, str] = {}
+        for prefix, name in GAMES.items():
+            game, secret = demo_game(prefix, name, now=now)
+            seeded |= {f"{prefix}_ID": game.client_id, f"{prefix}_SECRET": secret}
+            make_tournaments(game, name, now=now)
+        for prefix, role in STAFF.items():
+            seeded |= staff_member(prefix, role)
+        self.stdout.write(json.dumps(seeded))
+
+
+def demo_game(prefix: str, name: str, *, now: datetime) -> tuple[Game, str]:
+    """A sandbox game and a secret that opens it: the environment's where it still does."""
+    sandboxes = Game.objects.filter(is_sandbox=True)
+    game = (
+        sandboxes.filter(client_id=os.environ.get(f"{prefix}_ID", "")).first()
+        or sandboxes.filter(game_uid=f"{name.lower()}-01").first()
+    )
+    if game is None:
+        made = clients.create_game(
+            name=f"Demo {name}",
+            game_uid=f"{name.lower()}-01",
+            is_sandbox=True,
+            min_withdrawal=10,
+            rate_limit=5_000,
+            gamer_event_rate=500,
+            now=now,
+        )
+        return made.game, made.secret
+
+    secret = os.environ.get(f"{prefix}_SECRET", "")
+    try:
+        clients.authenticate(client_id=game.client_id, client_secret=secret)
+    except clients.ClientRefused:
+        in_use = game.secrets.filter(disabled_at=None).order_by("-id")
+        spare = [one.pk for one in in_use[clients.MOST_SECRETS - 1 :]]
+        in_use.filter(pk__in=spare).update(disabled_at=now)
+        secret = clients.add_secret(game=game, now=now)
+    return game, secret
+
+
+def staff_member(prefix: str, role: str) -> dict[str, str]:
+    """One of the staff with password and authenticator: the environment's where they are right."""
+    username = os.environ.get(f"{prefix}_USER") or prefix.lower()
+    user, _ = User.objects.get_or_create(username=username, defaults={"is_staff": True})
+    if user.is_superuser:
+        raise CommandError(f"{username} is a superuser: name another {prefix}_USER.")
+    user.groups.add(Group.objects.get(name=role))
+
+    password = os.environ.get(f"{prefix}_PASSWORD", "")
+    if not password or not user.check_password(password):
+        password = secrets.token_urlsafe(12)
+        user.set_password(password)
+        user.save(update_fields=["password"])
+
+    totp_secret = os.environ.get(f"{prefix}_TOTP_SECRET", "")
+    known = TOTPDevice.objects.filter(user=user, confirmed=True, key=_key_of(totp_secret))
+    if not totp_secret or not known.exists():
+        key = secrets.token_hex(20)
+        TOTPDevice.objects.filter(user=user).delete()
+        TOTPDevice.objects.create(user=user, name="Authenticator app", key=key)
+        totp_secret = b32encode(bytes.fromhex(key)).decode()
+    return {
+        f"{prefix}_USER": username,
+        f"{prefix}_PASSWORD": password,
+        f"{prefix}_TOTP_SECRET": totp_secret,
+    }
+
+
+def make_tournaments(game: Game, name: str, *, now: datetime) -> None:
+    """One that runs now and one to come, unless there are."""
+    published = Tournament.objects.filter(game=game, phase=Tournament.Phase.PUBLISHED)
+    daily, cup = f"Daily {name}", f"{name} Cup"
+    if not published.filter(title=daily, starts_at__lte=now, locks_at__gt=now).exists():
+        _publish(game, daily, shown_at=now - timedelta(minutes=3), starts_at=now, now=now)
+    if not published.filter(title=cup, starts_at__gt=now).exists():
+        _publish(game, cup, shown_at=now, starts_at=now + DAY, now=now)
+
+
+def _publish(
+    game: Game, title: str, *, shown_at: datetime, starts_at: datetime, now: datetime
+) -> None:
+    tournament = lifecycle.create(
+        game=game,
+        title=title,
+        entry_fee=ENTRY_FEE,
+        schedule=Schedule(
+            schedules_at=shown_at,
+            lobby_at=starts_at - timedelta(minutes=1),
+            starts_at=starts_at,
+            locks_at=starts_at + DAY - timedelta(minutes=2),
+            ends_at=starts_at + DAY,
+        ),
+        now=now,
+    )
+    lifecycle.publish(uid=tournament.uid, now=now)
+
+
+def _key_of(totp_secret: str) -> str:
+    """The key as a device keeps it, in hexadecimal; empty if it is none."""
+    try:
+        return b32decode(totp_secret).hex()
+    except NotBase32:
+        return ""
