@@ -288,8 +288,11 @@ def queued_balance(account_id: int) -> int:
 
 
 def ensure_partitions(*, until: date) -> int:
-    """Make the ledger's missing months up to the one of `until`; says how many were made."""
-    with connection.cursor() as cursor:
+    """Make the ledger's missing months up to the one of `until`; says how many were made.
+
+    Raises BadPosting more than five years ahead.
+    """
+    with _named_errors(), connection.cursor() as cursor:
         cursor.execute("SELECT ledger.ensure_partitions(%s)", [until])
         made: int = cursor.fetchone()[0]
     return made
@@ -323,7 +326,9 @@ def _named(error: DatabaseError) -> Exception | None:
     message = getattr(diagnosis, "message_primary", None) or str(error)
     constraint = getattr(diagnosis, "constraint_name", None) or ""
     match code:
-        case "LG400":
+        case "LG400" | "22003":  # the latter: a balance would have more digits than there are
+            return BadPosting(message)
+        case "23514" if constraint == "transfer_between_two_accounts":
             return BadPosting(message)
         case "LG402":
             return InsufficientFunds(message, available=int(diagnosis.message_detail))  # type: ignore[union-attr]
