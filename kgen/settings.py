@@ -82,7 +82,6 @@ TEMPLATES = [
 ]
 
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / ".local" / "static"
 # Served straight from the packages that hold them: nothing to collect before the first start.
 WHITENOISE_USE_FINDERS = True
 
