@@ -15,6 +15,8 @@ from kgen.local.processes import LOOPBACK, PROJECT, ServiceError, start
 CHAIN_ID = 31337
 # `finalized` is then the newest block less this many.
 FINALITY_DEPTH = 4
+# Blocks at which balances and contracts can still be read: well beyond the finalized one.
+KEPT_STATES = 64
 PACKAGE = "@foundry-rs/anvil@1.7.1"
 
 
@@ -65,28 +67,27 @@ class DevChain:
 
 
 class Anvil:
-    """One anvil process on loopback; with `state` it goes on where it stopped."""
+    """One anvil process on loopback, with its temporary files in `folder`."""
 
+    name = "anvil"
     stop_signal = signal.SIGTERM
 
-    def __init__(self, *, port: int, folder: Path, state: Path | None = None) -> None:
+    def __init__(self, *, port: int, folder: Path) -> None:
         self.port = port
         self.chain = DevChain(f"http://{LOOPBACK}:{port}")
+        self.folder = folder
         self._binary = find_anvil()
-        self._folder = folder
-        self._state = state
 
     def prepare(self, log: Path) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
-    def start(self, log: Path) -> subprocess.Popen[bytes]:
+    def start(self, log: Path, *options: str) -> subprocess.Popen[bytes]:
         # No --block-time: each transaction is mined at once, and an idle chain stays as it is.
-        command = [self._binary, "--host", LOOPBACK, "--port", str(self.port)]
+        command = [self._binary, "--host", LOOPBACK, "--port", str(self.port), "--quiet"]
         command += ["--chain-id", str(CHAIN_ID), "--slots-in-an-epoch", str(FINALITY_DEPTH // 2)]
-        command += ["--quiet", "--no-cors"]
-        if self._state is not None:
-            command += ["--state", str(self._state), "--state-interval", "1"]
-        environment = {**os.environ, "HOME": str(self._folder)}  # its caches stay with us
+        # Without it every block's whole state is written to disk: gigabytes within an hour.
+        command += ["--prune-history", str(KEPT_STATES), "--no-cors", *options]
+        environment = {**os.environ, "HOME": str(self.folder)}
         return start(command, log=log, death_signal=self.stop_signal, environment=environment)
 
     def is_ready(self) -> bool:

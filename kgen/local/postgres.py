@@ -22,6 +22,7 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_leve
 class Postgres:
     """`prepare()` once, then run `command()`; `create_roles()` as soon as it answers."""
 
+    name = "PostgreSQL"
     stop_signal = signal.SIGINT  # fast shutdown: ends connections, writes everything, leaves
 
     def __init__(self, data: DataFolder, *, port: int, secret: Path, throwaway: bool) -> None:
@@ -45,7 +46,7 @@ class Postgres:
         password = self._data.new("setup") / "password"
         password.write_text(self._passwords[SUPERUSER] + "\n")
         self._data.give(password)
-        command = [
+        command: list[str | Path] = [
             self._binaries / "initdb",
             f"--pgdata={self._cluster}",
             f"--username={SUPERUSER}",
@@ -83,7 +84,7 @@ class Postgres:
         )
 
     def is_ready(self) -> bool:
-        probe = [self._binaries / "pg_isready", "-q", "-h", LOOPBACK, "-p", str(self.port)]
+        probe = [str(self._binaries / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(self.port)]
         return subprocess.run(probe, check=False).returncode == 0
 
     def create_roles(self) -> None:

@@ -92,6 +92,7 @@ def start(
     command: Sequence[str | Path],
     *,
     log: Path,
+    errors: Path | None = None,
     death_signal: signal.Signals = signal.SIGTERM,
     user: pwd.struct_passwd | None = None,
     environment: Mapping[str, str] | None = None,
@@ -99,7 +100,8 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, out of reach of the terminal's Ctrl-C.
 
-    When we die it gets `death_signal`, so that it can leave in good order.
+    It writes to `log`, and where `errors` is given its standard error goes there instead. When we
+    die it gets `death_signal`, so that it can leave in good order.
     """
     parent = os.getpid()
 
@@ -108,12 +110,12 @@ def start(
         if os.getppid() != parent:
             os._exit(1)  # the parent died before the kernel had been asked
 
-    with log.open("ab") as output:
+    with log.open("ab") as output, (errors or log).open("ab") as error_output:
         return subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=error_output,
             env=dict(environment) if environment is not None else None,
             cwd=folder,
             start_new_session=True,
@@ -144,9 +146,13 @@ def stop(process: subprocess.Popen[bytes], with_signal: signal.Signals, seconds:
     """Ask the process to end, and end its whole group if it has not within `seconds`."""
     if process.poll() is None:
         process.send_signal(with_signal)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(seconds)
+        wait_for_end(process, seconds)
     end_group(process)
+
+
+def wait_for_end(process: subprocess.Popen[bytes], seconds: float) -> None:
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(max(seconds, 0))
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -154,6 +160,14 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def end_orphans(known: set[int]) -> None:
+    """Kill the processes that became our children because their own parent, our child, has died."""
+    for pid in children_of(os.getpid()) - known:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def how_it_ended(process: subprocess.Popen[bytes]) -> str:

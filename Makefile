@@ -1,0 +1,101 @@
+# `make` lists what there is. The platform runs from `make run`, tests from `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+PYTHON ?= python3
+PORT ?= 8000
+HOST := 127.0.0.1
+BOTS ?= 20
+
+VENV := .venv/bin/python
+RUNTIME := requirements.txt
+DEVELOPMENT := requirements.txt requirements-dev.txt
+PACKAGES := kgen accounts wallet rewards tournaments
+# Reads the code with made-up settings: no server, no secret.
+OFFLINE := DJANGO_SETTINGS_MODULE=kgen.local.offline_settings
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- On this machine ------------------------------------------------------------------------------
+
+.PHONY: run
+run: python  ## Start the whole platform: make run [PORT=8000] [HOST=127.0.0.1]
+	@exec $(VENV) -m kgen.local.supervisor --host "$(HOST)" --port "$(PORT)"
+
+.PHONY: demo
+demo: python  ## Let bots play a tournament on the running platform: make demo [BOTS=20]
+	@exec $(VENV) -m kgen.local.demo --bots "$(BOTS)"
+
+.PHONY: codes
+codes: python  ## Print the one-time codes of the demo's staff
+	@exec $(VENV) -m kgen.local.codes
+
+.PHONY: migrate
+migrate: python  ## Bring the running platform's schema up to date
+	@$(VENV) manage.py migrate
+
+.PHONY: seed
+seed: python  ## Make the demo data again where they are missing
+	@$(VENV) manage.py seed_demo
+
+.PHONY: reset
+reset:  ## Forget the database, the queues and the chain of `make run` (the secrets in .env stay)
+	@$(PYTHON) kgen/local/reset.py
+
+# --- While developing -----------------------------------------------------------------------------
+
+.PHONY: setup
+setup:  ## Install everything, the tools for development too
+	@$(PYTHON) kgen/local/bootstrap.py $(DEVELOPMENT)
+
+.PHONY: test
+test: setup  ## Run the tests on throwaway PostgreSQL, Valkey and anvil
+	@$(VENV) -m pytest -n 2 -m "not slow and not chaos"
+
+.PHONY: test-slow
+test-slow: setup  ## Run the tests marked slow or chaos
+	@$(VENV) -m pytest -n 2 -m "slow or chaos"
+
+.PHONY: check
+check: lint types imports  ## Everything that reads the code without running it
+	@$(OFFLINE) $(VENV) -W "ignore:Got an error checking:RuntimeWarning" \
+	    manage.py makemigrations --check --dry-run
+	@set -a && . ./kgen/local/production.env && $(VENV) manage.py check --deploy --fail-level WARNING
+
+.PHONY: lint
+lint: setup  ## ruff: lint and format
+	@$(VENV) -m ruff check .
+	@$(VENV) -m ruff format --check .
+
+.PHONY: fix
+fix: setup  ## Mend what ruff can mend
+	@$(VENV) -m ruff check --fix .
+	@$(VENV) -m ruff format .
+
+.PHONY: types
+types: setup  ## mypy, strict
+	@$(VENV) -m mypy $(PACKAGES) conftest.py manage.py
+
+.PHONY: imports
+imports: setup  ## The direction of imports
+	@$(VENV) -c 'from importlinter.cli import lint_imports_command as main; main()'
+
+.PHONY: contracts
+contracts: setup  ## Compile the Solidity contracts anew and compare them with the committed artifacts
+	@$(VENV) -m pytest -m "slow or not slow" wallet/tests/test_contracts.py
+
+.PHONY: lock
+lock: setup  ## Lock the newest versions that requirements*.in allow
+	@$(VENV) -m pip install -q uv
+	@for name in requirements requirements-dev; do \
+	    $(VENV) -m uv pip compile -q --universal --python-version 3.11 --upgrade --no-annotate \
+	        $$name.in -o $$name.txt || exit 1; \
+	done
+
+# --- Between ------------------------------------------------------------------------------------
+
+.PHONY: python
+python:
+	@$(PYTHON) kgen/local/bootstrap.py $(RUNTIME)

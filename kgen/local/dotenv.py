@@ -1,0 +1,72 @@
+"""`.env`: the secrets of this installation, made once."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from bip32 import BIP32
+from eth_account import Account
+
+# Accounts 0 and 1 of the Ethereum branch; gamers' addresses are <xpub>/0/<index>.
+CUSTODY_PATH, KGEN_PATH = "m/44'/60'/0'", "m/44'/60'/1'"
+
+
+def read(path: Path) -> dict[str, str]:
+    """Plain KEY=VALUE lines; a file that is not there is empty."""
+    if not path.exists():
+        return {}
+    lines = (line.strip() for line in path.read_text().splitlines())
+    pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
+    return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}
+
+
+def write(path: Path, values: Mapping[str, str]) -> None:
+    """Replace the file as a whole, readable by its owner alone."""
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.unlink(missing_ok=True)
+    with open(unfinished, "x", opener=_private) as file:
+        file.writelines(f"{name}={value}\n" for name, value in values.items())
+    unfinished.replace(path)
+
+
+def complete(path: Path) -> bool:
+    """Add the secrets that neither `.env` nor the environment has; true if there were any.
+
+    What is there is never changed: gamers' addresses hang on it.
+    """
+    given = {**os.environ, **read(path)}
+    missing = {name: value for name, value in _secrets(given).items() if not given.get(name)}
+    if missing:
+        is_new = not path.exists()
+        with open(path, "a", opener=_private) as file:
+            if is_new:
+                file.write(
+                    "# Made by `make run`. Keep it: addresses and one-time codes hang on it.\n"
+                )
+            file.writelines(f"{name}={value}\n" for name, value in missing.items())
+    return bool(missing)
+
+
+def _secrets(given: Mapping[str, str]) -> dict[str, str]:
+    values = {
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "OTP_SECRET": secrets.token_urlsafe(50),
+        "OPERATOR_KEY": secrets.token_hex(32),
+        "ADMIN_KEY": secrets.token_hex(32),
+        "FLOAT_KEY": given.get("FLOAT_KEY") or secrets.token_hex(32),
+        # `make run` serves plain HTTP, on this machine alone.
+        "SERVED_OVER_TLS": "off",
+    }
+    values["FLOAT_ADDRESS"] = Account.from_key(values["FLOAT_KEY"]).address.lower()
+    if given.get("CUSTODY_SEED") or not given.get("CUSTODY_XPUB"):
+        seed = given.get("CUSTODY_SEED") or secrets.token_hex(64)
+        tree = BIP32.from_seed(bytes.fromhex(seed))
+        values["CUSTODY_SEED"] = seed
+        values["CUSTODY_XPUB"] = tree.get_xpub_from_path(CUSTODY_PATH)
+        values["KGEN_XPUB"] = tree.get_xpub_from_path(KGEN_PATH)
+    return values
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

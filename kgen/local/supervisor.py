@@ -1,0 +1,523 @@
+"""`make run`: start everything on this machine, keep it running, stop it all again.
+
+One thread and one loop, on purpose: a child is killed by the kernel when the *thread* that started
+it ends, and whatever happens here happens one after the other.
+"""
+
+import argparse
+import errno
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from kgen.local import dotenv, processes
+from kgen.local.chain_keeper import ChainKeeper, newest_state
+from kgen.local.devchain import Anvil, DevChainError
+from kgen.local.postgres import Postgres
+from kgen.local.processes import PROJECT, ServiceError, free_port
+from kgen.local.servers import DataFolder
+from kgen.local.valkey import Valkey
+
+LOCAL = PROJECT / ".local"
+LOGS = LOCAL / "logs"
+RUNNING = LOCAL / "services.json"
+DEMO = LOCAL / "demo.env"
+
+# What .local/runtime.env tells manage.py in another terminal.
+SERVICES = (
+    "DATABASE_URL",
+    "MIGRATE_DATABASE_URL",
+    "REDIS_URL",
+    "CHAIN_RPC_URL",
+    "KCASH_ADDRESS",
+    "SETTLEMENT_ADDRESS",
+)
+
+TIME_TO_START = 60  # seconds, for each
+LONGEST_WAIT = 10.0  # seconds before a child that keeps dying is started again
+TOO_MANY_DEATHS = 10  # of one child, within a minute
+TIME_TO_LEAVE = 5.0  # seconds for web, worker and beat to end their work
+TIME_TO_CLOSE = 1.5  # seconds for each server to write what it has
+NEEDED_MEGABYTES = 200
+LARGEST_LOG = 50_000_000
+
+
+class StopRequested(Exception):
+    """Ctrl-C, SIGTERM, or the terminal is gone."""
+
+
+class Service(Protocol):
+    name: str
+    port: int | None
+    stop_signal: signal.Signals
+
+    def prepare(self, log: Path) -> None: ...
+    def start(self, log: Path) -> subprocess.Popen[bytes]: ...
+    def is_ready(self) -> bool: ...
+
+
+class Program:
+    """A program of ours: web, worker or beat."""
+
+    stop_signal = signal.SIGTERM
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        port: int | None = None,
+    ) -> None:
+        self.name = name
+        self.port = port
+        # By module: a script's first line cannot name an interpreter in a path with a space.
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._environment = environment
+
+    def prepare(self, log: Path) -> None: ...
+
+    def start(self, log: Path) -> subprocess.Popen[bytes]:
+        return processes.start(self._command, log=log, environment=self._environment)
+
+    def is_ready(self) -> bool:
+        return True
+
+
+class PersistentAnvil(Anvil):
+    """anvil that goes on where it stopped, in good order or not."""
+
+    def __init__(self, *, port: int, folder: Path) -> None:
+        super().__init__(port=port, folder=folder / "temporary")
+        self._state, self._at_exit = folder / "state.json", folder / "at-exit.json"
+        self.keeper = ChainKeeper(self.chain, self._state)
+
+    def start(self, log: Path, *options: str) -> subprocess.Popen[bytes]:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        loaded = newest_state(self._state, self._at_exit)
+        options = (*options, "--dump-state", str(self._at_exit))
+        if loaded:
+            options += ("--load-state", str(loaded))
+        self.keeper.has_loaded()
+        return super().start(log, *options)
+
+
+class Child:
+    """A service, its process of the moment, and how often it has died."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.log = LOGS / f"{service.name.lower()}.log"
+        self.deaths: deque[float] = deque(maxlen=TOO_MANY_DEATHS)
+        self.wait = 0.0
+        self.start_at = 0.0
+        service.prepare(self.log)
+        self.start()
+
+    def start(self) -> None:
+        self.process = self.service.start(self.log)
+        self.started_at = time.monotonic()
+        self.buried = False
+
+    def stop(self, seconds: float) -> None:
+        processes.stop(self.process, self.service.stop_signal, seconds)
+        self.buried = True
+
+    def has_died(self) -> bool:
+        return not self.buried and self.process.poll() is not None
+
+    def bury(self) -> None:
+        """Say why it died and when it will start again: at once, then after waits that double."""
+        now = time.monotonic()
+        self.buried = True
+        processes.end_group(self.process)
+        how = processes.how_it_ended(self.process)
+        why = f"{how}; its last line was: {processes.last_line(self.log)}"
+        self.deaths.append(now)
+        if len(self.deaths) == TOO_MANY_DEATHS and now - self.deaths[0] < 60:
+            raise ServiceError(
+                f"{self.service.name} has died {TOO_MANY_DEATHS} times within a minute ({why}). "
+                f"All that it said is in {self.log}."
+            )
+        if now - self.started_at > 30:
+            self.wait = 0.0
+        self.start_at = now + self.wait
+        again = f"in {self.wait:.1f} s" if self.wait else "at once"
+        say(f"! {self.service.name} died ({why}) and is started again {again}.")
+        self.wait = min(self.wait * 2 or 0.1, LONGEST_WAIT)
+
+    def is_due(self) -> bool:
+        return self.buried and time.monotonic() >= self.start_at
+
+
+class Supervisor:
+    def __init__(self, *, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
+        self.base_url = f"http://{reachable}:{port}"
+        self.children: list[Child] = []
+        self.given = {**dotenv.read(PROJECT / ".env"), **os.environ}  # as the settings read them
+        self.runtime: dict[str, str] = {}
+        self._stopping = False
+        self._anvil: Child | None = None
+        self._keeper: ChainKeeper | None = None
+        self._command: subprocess.Popen[bytes] | None = None
+        self._last_second = 0.0
+
+    # --- Starting -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._catch_signals()
+        if not processes.port_is_free(self.port, self.host):
+            raise ServiceError(
+                f"Port {self.port} on {self.host} is in use by another program. Stop that one, or "
+                f"take another port: make run PORT={self.port + 1}"
+            )
+        self._start_databases()
+        self._start_chain()
+        self._manage("migrate", "The schema is up to date")
+        self._deploy_contracts()
+        demo = self._seed()
+        self._start_programs()
+        print_summary(demo)
+
+    def _start_databases(self) -> None:
+        wants_postgres = not self.given.get("DATABASE_URL")
+        wants_valkey = not self.given.get("REDIS_URL")
+        if not (wants_postgres or wants_valkey):
+            return
+        data = DataFolder(LOCAL / "data")
+        if wants_postgres:
+            secret = LOCAL / "postgres.json"
+            postgres = Postgres(data, port=free_port(), secret=secret, throwaway=False)
+            self._add(postgres)
+            postgres.create_roles()
+            self.runtime |= postgres.urls()
+        if wants_valkey:
+            secret = LOCAL / "valkey.password"
+            valkey = Valkey(data, port=free_port(), secret=secret, throwaway=False)
+            self._add(valkey)
+            self.runtime |= valkey.urls()
+        if data.moved:
+            say(f"  Data and binaries are in {data.path}: the servers' user cannot reach {LOCAL}.")
+
+    def _start_chain(self) -> None:
+        if self.given.get("CHAIN_RPC_URL"):
+            return
+        anvil = PersistentAnvil(port=free_port(), folder=LOCAL / "chain")
+        self._anvil, self._keeper = self._add(anvil), anvil.keeper
+        self._keeper.tick()
+        self.runtime |= anvil.urls()
+
+    def _add(self, service: Service) -> Child:
+        began = time.monotonic()
+        child = Child(service)
+        self.children.append(child)
+        self._write_services()
+        while not service.is_ready():
+            self.pause()
+            if time.monotonic() - began > TIME_TO_START:
+                reason = processes.last_line(child.log)
+                raise ServiceError(f"{service.name} is not ready after {TIME_TO_START} s: {reason}")
+        at = f" on port {service.port}" if service.port else ""
+        say(f"✓ {service.name} runs{at} ({time.monotonic() - began:.1f} s)")
+        return child
+
+    def _manage(self, command: str, done: str, **environment: str) -> str:
+        """Run a management command to its end; the last line of its output is its result."""
+        began = time.monotonic()
+        log, errors = LOGS / f"{command}.log", LOGS / f"{command}.errors.log"
+        for file in (log, errors):
+            file.write_bytes(b"")
+        self._command = processes.start(
+            [sys.executable, PROJECT / "manage.py", command],
+            log=log,
+            errors=errors,
+            environment={**self._environment(), **environment},
+        )
+        try:
+            while self._command.poll() is None:
+                self.pause()
+        finally:
+            processes.stop(self._command, signal.SIGTERM, TIME_TO_CLOSE)
+        if self._command.returncode != 0:
+            said = (log.read_text(errors="replace") + errors.read_text(errors="replace")).strip()
+            raise ServiceError(
+                f"manage.py {command} failed ({processes.how_it_ended(self._command)}):\n"
+                + "\n".join(said.splitlines()[-20:])
+            )
+        say(f"✓ {done} ({time.monotonic() - began:.1f} s)")
+        return processes.last_line(log)
+
+    def _deploy_contracts(self) -> None:
+        if self.given.get("SETTLEMENT_ADDRESS"):
+            return
+        addresses = LOCAL / "chain" / "contracts.env"
+        known = dotenv.read(addresses)
+        result = json.loads(
+            self._manage("deploy_contracts", "The contracts are on the chain", **known)
+        )
+        deployed = {"KCASH_ADDRESS": result["kcash"], "SETTLEMENT_ADDRESS": result["settlement"]}
+        if deployed != known:
+            if self._keeper:
+                self._keeper.store()  # addresses are worth nothing without their contracts
+            addresses.parent.mkdir(exist_ok=True)
+            dotenv.write(addresses, deployed)
+        self.runtime |= deployed
+
+    def _seed(self) -> dict[str, str]:
+        services = {name: self.runtime.get(name) or self.given.get(name, "") for name in SERVICES}
+        dotenv.write(LOCAL / "runtime.env", services)
+        # Secrets are stored as hashes alone, so those made earlier are handed back to be kept.
+        kept = {name: value for name, value in dotenv.read(DEMO).items() if name not in SERVICES}
+        seeded = json.loads(self._manage("seed_demo", "The demo data are there", **kept))
+        demo = {"BASE_URL": self.base_url, **seeded, **services}
+        dotenv.write(DEMO, demo)
+        return demo
+
+    def _start_programs(self) -> None:
+        environment = self._environment()
+        web = ["kgen.wsgi:application", "--interface=wsgi", "--workers=2", "--blocking-threads=16"]
+        web += [f"--host={self.host}", f"--port={self.port}", "--respawn-failed-workers", "--no-ws"]
+        worker = ["--app=kgen", "worker", "--loglevel=INFO", "--concurrency=2"]
+        worker += ["--without-gossip", "--without-mingle"]
+        beat = ["--app=kgen", "beat", "--loglevel=INFO", "--pidfile="]
+        beat += [f"--schedule={LOCAL / 'beat-schedule'}"]
+        began = time.monotonic()
+        self._add(Program("web", "granian", *web, environment=environment, port=self.port))
+        self._add(Program("worker", "celery", *worker, environment=environment))
+        self._add(Program("beat", "celery", *beat, environment=environment))
+        self._wait_until_ready()
+        say(f"✓ {self.base_url}/readyz is green ({time.monotonic() - began:.1f} s)")
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + TIME_TO_START
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=2):
+                    return
+            except urllib.error.HTTPError as error:
+                answer = error.read(300).decode(errors="replace")
+            except OSError as error:
+                answer = str(error)
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{self.base_url}/readyz is not green after {TIME_TO_START} s: {answer}\n"
+                    f"The logs are in {LOGS}."
+                )
+            self.pause()
+
+    def _environment(self) -> dict[str, str]:
+        outbox = self.given.get("SMS_OUTBOX") or str(LOCAL / "sms.jsonl")
+        return {**os.environ, **self.runtime, "SMS_OUTBOX": outbox, "PYTHONUNBUFFERED": "1"}
+
+    # --- Running ------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        while True:
+            self.pause()
+
+    def pause(self) -> None:
+        """One turn of the loop: look after everything, then sleep for a moment."""
+        if self._stopping:
+            raise StopRequested
+        for child in self.children:
+            if child.has_died():
+                child.bury()
+                processes.end_orphans(self._known())
+            if child.is_due():
+                child.start()
+                self._write_services()
+        if time.monotonic() - self._last_second >= 1:
+            self._once_a_second()
+            self._last_second = time.monotonic()
+        time.sleep(0.05)
+
+    def _once_a_second(self) -> None:
+        for child in self.children:
+            if child.log.stat().st_size > LARGEST_LOG:
+                shutil.copy(child.log, child.log.with_suffix(".old.log"))
+                os.truncate(child.log, 0)
+        if self._anvil is None or self._keeper is None:
+            return
+        try:
+            self._keeper.tick()
+        except (OSError, ValueError, DevChainError) as error:
+            if getattr(error, "errno", None) == errno.ENOSPC:
+                raise
+            return  # anvil has died, or has only begun to listen
+        if self._keeper.is_long():
+            say("  anvil starts again without its oldest blocks.")
+            self._anvil.stop(TIME_TO_CLOSE)
+
+    def _known(self) -> set[int]:
+        known = {child.process.pid for child in self.children}
+        return known | ({self._command.pid} if self._command else set())
+
+    def _write_services(self) -> None:
+        running = [
+            {"name": child.service.name, "pid": child.process.pid, "port": child.service.port}
+            for child in self.children
+        ]
+        unfinished = RUNNING.with_suffix(".new")
+        unfinished.write_text(json.dumps(running, indent=2) + "\n")
+        unfinished.replace(RUNNING)
+
+    # --- Stopping -----------------------------------------------------------------------------
+
+    def _catch_signals(self) -> None:
+        # Both are set even if they come ignored, as SIGINT does for a job in the background.
+        signals = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # `nohup make run` goes on
+            signals.append(signal.SIGHUP)
+        for number in signals:
+            signal.signal(number, self._request_stop)
+
+    def _request_stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    def stop(self) -> None:
+        """Everything in reverse order: first who uses, then who is used."""
+        began = time.monotonic()
+        users = [child for child in self.children if isinstance(child.service, Program)]
+        servers = [child for child in self.children if child not in users]
+        for child in reversed(users):
+            if child.process.poll() is None:
+                child.process.send_signal(child.service.stop_signal)
+        for child in reversed(users):
+            processes.wait_for_end(child.process, began + TIME_TO_LEAVE - time.monotonic())
+            processes.end_group(child.process)
+        for child in reversed(servers):
+            child.stop(TIME_TO_CLOSE)
+        processes.end_orphans(set())
+        RUNNING.unlink(missing_ok=True)
+        if self.children:
+            say(f"Stopped in {time.monotonic() - began:.1f} s.")
+
+
+def end_leftovers() -> None:
+    """Wait for what an earlier run left behind when it was killed; it has been told to end."""
+    try:
+        left = [service["pid"] for service in json.loads(RUNNING.read_text())]
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for patience in (5.0, 0.0):
+        deadline = time.monotonic() + patience
+        while (alive := [pid for pid in left if _is_ours(pid)]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for pid in alive:
+            os.killpg(pid, signal.SIGKILL)
+
+
+def _is_ours(pid: int) -> bool:
+    """By its command line, because the number may have gone to another program since."""
+    try:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return False
+    return str(PROJECT) in command or str((LOCAL / "data").resolve()) in command
+
+
+def lock() -> int:
+    """Keep a second supervisor out of this folder, for as long as this process lives."""
+    descriptor = os.open(LOCAL / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        holder = os.read(descriptor, 20).decode() or "?"
+        raise ServiceError(
+            f"KGeN runs in {PROJECT} already (process {holder}). Stop it with Ctrl-C there, or "
+            f"with: kill {holder}"
+        ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, str(os.getpid()).encode())
+    return descriptor
+
+
+def print_summary(demo: Mapping[str, str]) -> None:
+    url = demo["BASE_URL"]
+    staff = "\n".join(
+        f"    {role:10} {demo[f'{prefix}_USER']}  password {demo[f'{prefix}_PASSWORD']}  "
+        f"authenticator {demo[f'{prefix}_TOTP_SECRET']}"
+        for role, prefix in (("operator", "OPERATOR"), ("support", "SUPPORT"))
+    )
+    games = "\n".join(
+        f"    {demo[f'{prefix}_ID']}  secret {demo[f'{prefix}_SECRET']}"
+        for prefix in ("CLIENT", "CLIENT2")
+    )
+    say(
+        f"""
+  KGeN runs at {url}
+
+  API docs   {url}/api/docs/
+  Console    {url}/admin/   (`make codes` prints the one-time codes)
+{staff}
+  Sandbox games, as x-clientID and x-clientSecret
+{games}
+
+  Texts to phones, logs, and these names for your scripts: .local/sms.jsonl, logs/, demo.env
+  A whole tournament in a minute: `make demo` in another terminal. Stop: Ctrl-C.
+"""
+    )
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make run")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    arguments = parser.parse_args()
+    if "MAKELEVEL" in os.environ:
+        processes.die_with_parent(signal.SIGTERM)  # a killed make does not leave us behind
+    processes.adopt_orphans()
+    LOGS.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = lock()
+    except ServiceError as error:
+        return fail(str(error))
+    supervisor = Supervisor(host=arguments.host, port=arguments.port)
+    try:
+        free = shutil.disk_usage(LOCAL).free // 1_000_000
+        if free < NEEDED_MEGABYTES:
+            raise OSError(errno.ENOSPC, f"{free} MB are free")
+        end_leftovers()
+        if dotenv.complete(PROJECT / ".env"):
+            say("✓ .env holds the secrets of this installation")
+        supervisor.start()
+        supervisor.run()
+    except StopRequested:
+        return 0
+    except ServiceError as error:
+        return fail(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return fail(f"The disk of {LOCAL} is full: KGeN needs {NEEDED_MEGABYTES} MB there.")
+    finally:
+        supervisor.stop()
+        os.close(descriptor)
+    return 0
+
+
+def fail(problem: str) -> int:
+    print(f"\n✗ {problem}\n", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
