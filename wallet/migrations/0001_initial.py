@@ -155,8 +155,11 @@ class Migration(migrations.Migration):
                 ("from_address", models.CharField(max_length=42)),
                 ("to_address", models.CharField(max_length=42)),
                 ("amount", kgen.common.money.AmountField(decimal_places=0, max_digits=78)),
-                ("settlement_address", models.CharField(max_length=42)),
-                ("onchain_id", models.CharField(max_length=66, unique=True)),
+                ("settlement_address", models.CharField(blank=True, max_length=42, null=True)),
+                (
+                    "onchain_id",
+                    models.CharField(blank=True, max_length=66, null=True, unique=True),
+                ),
                 (
                     "state",
                     models.CharField(
@@ -654,11 +657,29 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(
                     ("from_address__regex", "^0x[0-9a-f]{40}$"),
-                    ("onchain_id__regex", "^0x[0-9a-f]{64}$"),
-                    ("settlement_address__regex", "^0x[0-9a-f]{40}$"),
                     ("to_address__regex", "^0x[0-9a-f]{40}$"),
                 ),
                 name="payout_addresses_well_formed",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="payout",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("onchain_id__isnull", False),
+                        ("onchain_id__regex", "^0x[0-9a-f]{64}$"),
+                        ("settlement_address__isnull", False),
+                        ("settlement_address__regex", "^0x[0-9a-f]{40}$"),
+                    ),
+                    models.Q(
+                        ("onchain_id__isnull", True),
+                        ("settlement_address__isnull", True),
+                        ("state__in", ["AWAITING_APPROVAL", "PENDING"]),
+                    ),
+                    _connector="OR",
+                ),
+                name="payout_submitted_with_onchain_id",
             ),
         ),
         migrations.AddConstraint(

@@ -42,8 +42,9 @@ class Payout(models.Model):
     from_address = models.CharField(max_length=42)
     to_address = models.CharField(max_length=42)
     amount = AmountField()
-    settlement_address = models.CharField(max_length=42)
-    onchain_id = models.CharField(max_length=66, unique=True)
+    # The contract that it was first given to, and its id there: null until then, and kept ever after.
+    settlement_address = models.CharField(max_length=42, null=True, blank=True)  # noqa: DJ001
+    onchain_id = models.CharField(max_length=66, unique=True, null=True, blank=True)
     state = models.CharField(max_length=17, choices=State.choices, default=State.PENDING)
     tries = models.PositiveSmallIntegerField(default=0)
     # Why the last try did not pay; empty when none failed.
@@ -67,13 +68,22 @@ class Payout(models.Model):
                 condition=~Q(from_address=F("to_address")), name="payout_goes_elsewhere"
             ),
             models.CheckConstraint(
-                condition=Q(
-                    from_address__regex=ADDRESS,
-                    to_address__regex=ADDRESS,
-                    settlement_address__regex=ADDRESS,
-                    onchain_id__regex=HASH,
-                ),
+                condition=Q(from_address__regex=ADDRESS, to_address__regex=ADDRESS),
                 name="payout_addresses_well_formed",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    settlement_address__isnull=False,
+                    settlement_address__regex=ADDRESS,
+                    onchain_id__isnull=False,
+                    onchain_id__regex=HASH,
+                )
+                | Q(
+                    settlement_address__isnull=True,
+                    onchain_id__isnull=True,
+                    state__in=["AWAITING_APPROVAL", "PENDING"],
+                ),
+                name="payout_submitted_with_onchain_id",
             ),
             models.CheckConstraint(
                 condition=Q(kind__in=["IN", "OUT", "WITHDRAW"]), name="payout_kind_known"

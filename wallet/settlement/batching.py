@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.db.transaction import atomic
 
 from kgen.common.identifiers import uuid7
 from kgen.common.transactions import requires_transaction
+from wallet import transactions
 from wallet.models import Payout, Wallet, WalletTransaction
-from wallet.settlement import calldata
 
 WALLETS_AT_ONCE: Final = 200
 
@@ -71,6 +70,7 @@ def _group(
     wallets: Iterable[Wallet], waiting: QuerySet[WalletTransaction], *, now: datetime
 ) -> int:
     locked = {wallet.pk: wallet for wallet in wallets}
+    float_address = transactions.float_address()
     covered = list(waiting.filter(wallet__in=locked).order_by("wallet_id", "seq"))
     for entry in covered:
         wallet = locked[entry.wallet_id]
@@ -80,8 +80,8 @@ def _group(
             kind=Payout.Kind.IN if is_credit else Payout.Kind.OUT,
             wallet=wallet,
             covers=entry,
-            from_address=settings.FLOAT_ADDRESS if is_credit else wallet.address,
-            to_address=wallet.address if is_credit else settings.FLOAT_ADDRESS,
+            from_address=float_address if is_credit else wallet.address,
+            to_address=wallet.address if is_credit else float_address,
             now=now,
         )
     Payout.objects.bulk_create(entry.payout for entry in covered if entry.payout is not None)
@@ -107,12 +107,6 @@ def _payout(
         from_address=from_address,
         to_address=to_address,
         amount=covers.amount,
-        settlement_address=settings.SETTLEMENT_ADDRESS,
-        onchain_id=calldata.onchain_id(
-            chain_id=settings.CHAIN_ID,
-            settlement_address=settings.SETTLEMENT_ADDRESS,
-            payout_uid=uid,
-        ),
         created_at=now,
         modified_at=now,
     )

@@ -131,7 +131,7 @@ class Web3Chain:
         return Fees(base=int(history["baseFeePerGas"][-1]), tip=tips[len(tips) // 2])
 
     def nonce(self, address: str, *, block: int | None = None) -> int:
-        at: BlockIdentifier = "pending" if block is None else block  # type: ignore[assignment]
+        at: BlockIdentifier = "pending" if block is None else block
         with _answers():
             return int(self._web3.eth.get_transaction_count(_checksum(address), at))
 

@@ -118,7 +118,9 @@ def _finish_payouts(
     slot: Slot, receipt: Receipt, *, finalized: int, chain: Chain, now: datetime
 ) -> bool:
     carried = list(_payouts(slot))
-    verdicts = [_verdict(payout, receipt, finalized=finalized, chain=chain) for payout in carried]
+    verdicts = [
+        _verdict(payout, slot, receipt, finalized=finalized, chain=chain) for payout in carried
+    ]
     with atomic():
         if not _close(slot, as_=Slot.State.FINAL, now=now):
             return False
@@ -139,15 +141,18 @@ def _finish_payouts(
         return True
 
 
-def _verdict(payout: Payout, receipt: Receipt, *, finalized: int, chain: Chain) -> _Verdict:
-    outcome = receipt.outcomes.get(payout.onchain_id)
+def _verdict(
+    payout: Payout, slot: Slot, receipt: Receipt, *, finalized: int, chain: Chain
+) -> _Verdict:
+    onchain_id = str(payout.onchain_id)  # what is in a slot has one: the database sees to it
+    outcome = receipt.outcomes.get(onchain_id)
     match outcome:
         case Outcome(event="Settled"):
             return _Verdict(State.COMPLETED, receipt=receipt)
         case Outcome(event="Skipped", is_conflict=False):
             # The id was paid before; the transaction that paid it is the one to name.
             paid = chain.settled(
-                payout.onchain_id, settlement_address=payout.settlement_address, block=finalized
+                onchain_id, settlement_address=slot.settlement_address, block=finalized
             )
             if paid is not None:
                 return _Verdict(State.COMPLETED, receipt=paid)

@@ -1,5 +1,6 @@
 """The contracts on a development chain, with amounts that nobody there will run out of."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -7,7 +8,7 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from web3 import HTTPProvider, Web3
 from web3.contract import Contract
-from web3.types import RPCEndpoint, TxParams, TxReceipt
+from web3.types import RPCEndpoint, TxReceipt
 
 from wallet.contracts import artifact
 
@@ -81,14 +82,14 @@ def _create(web3: Web3, account: LocalAccount, name: str, *arguments: Any) -> Co
     compiled = artifact(name)
     factory = web3.eth.contract(abi=compiled["abi"], bytecode=compiled["bytecode"])
     receipt = _send(web3, account, factory.constructor(*arguments).build_transaction)
-    return web3.eth.contract(address=receipt["contractAddress"], abi=compiled["abi"])
+    return factory(receipt["contractAddress"])
 
 
-def _send(web3: Web3, account: LocalAccount, build: Any) -> TxReceipt:
-    transaction: TxParams = build(
+def _send(web3: Web3, account: LocalAccount, build: Callable[..., Any]) -> TxReceipt:
+    transaction: dict[str, Any] = build(
         {"from": account.address, "nonce": web3.eth.get_transaction_count(account.address)}
     )
-    signed = account.sign_transaction(dict(transaction))
+    signed = account.sign_transaction(transaction)
     tx_hash = web3.eth.send_raw_transaction(signed.raw_transaction)
     receipt = web3.eth.wait_for_transaction_receipt(tx_hash, timeout=30, poll_latency=0.05)
     if receipt["status"] != 1:

@@ -10,6 +10,7 @@ from functools import cache
 
 from django.conf import settings
 
+from wallet import transactions
 from wallet.models import Operator
 from wallet.settlement.batching import group_transactions
 from wallet.settlement.broadcasting import broadcast
@@ -78,7 +79,7 @@ def open_lane(*, chain: Chain, signer: OperatorSigner) -> Operator:
     if chain.chain_id() != settings.CHAIN_ID:
         raise WrongChain(f"The node is on chain {chain.chain_id()}, not {settings.CHAIN_ID}.")
     float_wallet = chain.float_wallet(settings.SETTLEMENT_ADDRESS)
-    if float_wallet != settings.FLOAT_ADDRESS:
+    if float_wallet != transactions.float_address():
         raise WrongChain(f"The contract pays from {float_wallet}, not {settings.FLOAT_ADDRESS}.")
     lane = Operator.objects.filter(address=signer.address, chain_id=settings.CHAIN_ID).first()
     if lane is not None:

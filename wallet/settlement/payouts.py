@@ -35,7 +35,17 @@ def move(payouts: Iterable[Payout], *, to: Payout.State, now: datetime) -> None:
         payout.modified_at = now
     Payout.objects.bulk_update(
         moved,
-        ["state", "tries", "error", "tx_hash", "block_number", "gas_fee", "modified_at"],
+        [
+            "state",
+            "settlement_address",
+            "onchain_id",
+            "tries",
+            "error",
+            "tx_hash",
+            "block_number",
+            "gas_fee",
+            "modified_at",
+        ],
     )
     for error in {_sync_error(payout) for payout in moved}:
         WalletTransaction.objects.filter(

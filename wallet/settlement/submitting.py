@@ -103,8 +103,8 @@ def _pick(batch: int) -> list[Payout]:
         .select_related("wallet")
         .filter(
             ~Exists(in_the_way),
+            Q(settlement_address__isnull=True) | Q(settlement_address=settings.SETTLEMENT_ADDRESS),
             state=Payout.State.PENDING,
-            settlement_address=settings.SETTLEMENT_ADDRESS,
         )
         .order_by("created_at", "seq")[:batch]
     )
@@ -160,22 +160,35 @@ def _permit_call(wallets: Sequence[Wallet], custodian: Custodian) -> bytes:
 
 
 def _item(payout: Payout, custodian: Custodian) -> calldata.Item:
+    settlement_address, onchain_id = _name_on_chain(payout)
     signature = None
     if _needs_signature(payout):
         signature = custodian.sign_payout(
             hd_index=payout.wallet.hd_index,
-            settlement_address=payout.settlement_address,
-            onchain_id=payout.onchain_id,
+            settlement_address=settlement_address,
+            onchain_id=onchain_id,
             to=payout.to_address,
             amount=payout.amount,
         )
     return calldata.Item(
-        onchain_id=payout.onchain_id,
+        onchain_id=onchain_id,
         from_address=payout.from_address,
         to_address=payout.to_address,
         amount=payout.amount,
         signature=signature,
     )
+
+
+def _name_on_chain(payout: Payout) -> tuple[str, str]:
+    """Contract and id, given once for all: under others it could be paid a second time."""
+    if payout.settlement_address is None or payout.onchain_id is None:
+        payout.settlement_address = settings.SETTLEMENT_ADDRESS
+        payout.onchain_id = calldata.onchain_id(
+            chain_id=settings.CHAIN_ID,
+            settlement_address=payout.settlement_address,
+            payout_uid=payout.uid,
+        )
+    return payout.settlement_address, payout.onchain_id
 
 
 def _needs_signature(payout: Payout) -> bool:
