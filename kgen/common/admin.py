@@ -289,6 +289,20 @@ class ConsoleAdmin(ModelAdmin[M]):
         context = {"panels": panels, "acts": acts, **(extra_context or {})}
         return super().change_view(request, object_id, form_url, context)
 
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """A refusal that no form can foresee is told; nothing was changed."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Refusal as refusal:
+            self.message_user(request, str(refusal), level=messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
     def panels(self) -> Sequence[_Panel]:
         return _panels.get(self.model, ())
 

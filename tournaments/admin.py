@@ -1,0 +1,561 @@
+"""Where operators run tournaments, and support sees what a gamer played."""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AdminSplitDateTime
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from accounts.models import Gamer
+from kgen.common.admin import (
+    OPERATORS,
+    SUPPORT,
+    Act,
+    ConsoleAdmin,
+    Done,
+    ReadOnlyAdmin,
+    Table,
+    act,
+    badge,
+    duration,
+    kcash,
+    kcash_column,
+    link,
+    link_column,
+    moment,
+    moment_column,
+    panel,
+)
+from kgen.common.money import LARGEST_AMOUNT_IN_JSON
+from tournaments import cancelling, leaderboard, lifecycle, settling
+from tournaments.lifecycle import Schedule
+from tournaments.models import Participation, Tournament, TournamentQuerySet
+
+TOP_OF_BOARD: Final = 20
+NEWEST: Final = 20
+
+# The usual rhythm (API contract, section 1).
+LENGTH: Final = timedelta(hours=24)
+SHOWN_BEFORE_START: Final = timedelta(minutes=3)
+LOBBY_BEFORE_START: Final = timedelta(minutes=1)
+LOCK_BEFORE_END: Final = timedelta(minutes=2)
+# So that a form filled in from its defaults is still in time when it is published.
+TIME_TO_PUBLISH: Final = timedelta(minutes=10)
+
+DRAFTS: Final = (Tournament.Phase.SETUP, Tournament.Phase.PREPARATION)
+STATUS: Final = Tournament.Status
+
+TIMES: Final = ("schedules_at", "lobby_at", "starts_at", "locks_at", "ends_at")
+IN_ORDER: Final = (
+    ("schedules_at", "lobby_at", "Gamers must see the tournament before its lobby opens."),
+    ("lobby_at", "starts_at", "The lobby opens before the start, or with it."),
+    ("starts_at", "ends_at", "It must end after it starts."),
+    ("starts_at", "locks_at", "It locks after its start, or with it."),
+    ("locks_at", "ends_at", "It locks before its end, or with it."),
+)
+
+
+# --- The form ------------------------------------------------------------------------------------
+
+
+def next_start(now: datetime) -> datetime:
+    """The next full quarter of an hour that leaves time to publish."""
+    earliest = now + TIME_TO_PUBLISH
+    quarter = earliest.replace(minute=earliest.minute // 15 * 15, second=0, microsecond=0)
+    return quarter + timedelta(minutes=15)
+
+
+def _instant(help_text: str, *, required: bool = False) -> forms.SplitDateTimeField:
+    return forms.SplitDateTimeField(
+        required=required, widget=AdminSplitDateTime(), help_text=help_text
+    )
+
+
+class TournamentForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+    """Two times to give; the other three follow from them unless they are given too."""
+
+    entry_fee = forms.IntegerField(
+        min_value=0,
+        max_value=LARGEST_AMOUNT_IN_JSON,
+        initial=10,
+        help_text="KCash, whole units. With 0 it is free, and pays no prizes.",
+    )
+    tournament_size = forms.IntegerField(
+        min_value=1,
+        max_value=2**31 - 1,
+        required=False,
+        label="Seats",
+        help_text="Empty: no limit.",
+    )
+    min_registration_start_limit = forms.IntegerField(
+        min_value=1,
+        max_value=2**31 - 1,
+        initial=2,
+        label="Fewest entrants",
+        help_text="With fewer when it locks, it is cancelled and every entry fee given back.",
+    )
+    starts_at = _instant("UTC. Scores count from here on.", required=True)
+    ends_at = _instant("UTC. Empty: 24 hours after the start.")
+    schedules_at = _instant("UTC. Gamers see it from here on. Empty: 3 minutes before the start.")
+    lobby_at = _instant("UTC. Gamers may join from here on. Empty: 1 minute before the start.")
+    locks_at = _instant("UTC. Nobody joins or leaves any more. Empty: 2 minutes before the end.")
+
+    class Meta:
+        model = Tournament
+        fields = [
+            "game",
+            "title",
+            "description",
+            "theme",
+            "entry_fee",
+            "tournament_size",
+            "min_registration_start_limit",
+            "starts_at",
+            "ends_at",
+            "schedules_at",
+            "lobby_at",
+            "locks_at",
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if any(name in self.errors for name in TIMES):
+            return data
+        given = {name for name in TIMES if data[name] is not None}
+        data |= {name: at for name, at in rhythm(data).items() if name not in given}
+        for earlier, later, wrong in IN_ORDER:
+            if data[earlier] > data[later]:
+                self.add_error(later if later in given else earlier, wrong)
+                return data
+        if data["locks_at"] <= timezone.now():
+            self.add_error("starts_at", "This lies in the past: nobody could join any more.")
+        seats, fewest = data.get("tournament_size"), data.get("min_registration_start_limit")
+        if seats and fewest and seats < fewest:
+            self.add_error("tournament_size", f"Fewer seats than the {fewest} entrants it needs.")
+        return data
+
+
+def rhythm(times: dict[str, Any]) -> dict[str, datetime]:
+    """The usual times around those that are given; `starts_at` is."""
+    starts_at: datetime = times["starts_at"]
+    ends_at = times["ends_at"] or starts_at + LENGTH
+    lobby_at = times["lobby_at"] or starts_at - LOBBY_BEFORE_START
+    return {
+        "ends_at": ends_at,
+        "lobby_at": lobby_at,
+        "schedules_at": min(starts_at - SHOWN_BEFORE_START, lobby_at),
+        "locks_at": max(starts_at, ends_at - LOCK_BEFORE_END),
+    }
+
+
+# --- Tournaments ---------------------------------------------------------------------------------
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """By what the clock makes of a tournament, in the words of the day's work."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("draft", "Draft"),
+            ("upcoming", "Upcoming"),
+            ("live", "Live"),
+            ("due", "Waiting to be settled"),
+            ("completed", "Completed"),
+            ("cancelled", "Cancelled"),
+        ]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[Tournament]
+    ) -> QuerySet[Tournament]:
+        now, phase = timezone.now(), Tournament.Phase
+        published = queryset.filter(phase=phase.PUBLISHED)
+        over = Tournament.objects.due_to_settle(now).values("pk")
+        match self.value():
+            case "draft":
+                return queryset.filter(phase__in=DRAFTS)
+            case "upcoming":
+                return published.filter(starts_at__gt=now)
+            case "live":
+                return published.filter(starts_at__lte=now).exclude(pk__in=over)
+            case "due":
+                return published.filter(pk__in=over)
+            case "completed":
+                return queryset.filter(phase=phase.COMPLETED)
+            case "cancelled":
+                return queryset.filter(phase=phase.CANCELLED)
+            case _:
+                return queryset
+
+
+@admin.register(Tournament)
+class TournamentAdmin(ConsoleAdmin[Tournament]):
+    roles = {OPERATORS: ("view", "add", "change"), SUPPORT: ("view",)}
+    form = TournamentForm
+    list_display = ["title", "game_link", "status", "fee", "fill", "pool", "starts", "ends", "left"]
+    list_select_related = ["game"]
+    list_filter = [StatusFilter, "game"]
+    search_fields = ["title__icontains", "uid__exact"]
+    search_help_text = "Title or tournament id"
+    ordering = ["-starts_at", "-id"]
+    sortable_by = ["starts", "ends"]
+
+    fee = kcash_column("entry_fee", "entry fee")
+    starts = moment_column("starts_at", "starts")
+    ends = moment_column("ends_at", "ends")
+    shown = moment_column("schedules_at", "gamers see it from")
+    lobby = moment_column("lobby_at", "lobby opens")
+    locks = moment_column("locks_at", "locks")
+    settled = moment_column("settled_at", "settled")
+    cancelled = moment_column("cancelled_at", "cancelled")
+    game_link = link_column("game")
+
+    def get_queryset(self, request: HttpRequest) -> TournamentQuerySet:
+        tournaments: TournamentQuerySet = Tournament.objects.with_figures().select_related("game")
+        return tournaments.order_by(*self.ordering)
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        return {
+            "starts_at": next_start(timezone.now()),
+            **super().get_changeform_initial_data(request),
+        }
+
+    def has_change_permission(self, request: HttpRequest, obj: Tournament | None = None) -> bool:
+        if obj is not None and obj.phase not in DRAFTS:
+            return False
+        return super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Tournament | None = None) -> bool:
+        return False
+
+    def get_fieldsets(self, request: HttpRequest, obj: Tournament | None = None) -> Any:
+        if obj is None or self.has_change_permission(request, obj):
+            what = ["game", "title", "entry_fee", "tournament_size", "min_registration_start_limit"]
+            return [
+                (None, {"fields": [*what, "starts_at", "ends_at"]}),
+                (
+                    "Other times: left empty, they follow the usual rhythm",
+                    {"classes": ["collapse"], "fields": ["schedules_at", "lobby_at", "locks_at"]},
+                ),
+                ("Words", {"classes": ["collapse"], "fields": ["description", "theme"]}),
+            ]
+        over = ["settled"] if obj.settled_at else ["cancelled"] if obj.cancelled_at else []
+        return [
+            (
+                None,
+                {
+                    "fields": [
+                        "title",
+                        "game_link",
+                        "status",
+                        "left",
+                        "fee",
+                        "fill",
+                        "pool",
+                        "min_registration_start_limit",
+                        "uid",
+                        *over,
+                    ]
+                },
+            ),
+            ("Times", {"fields": ["shown", "lobby", "starts", "locks", "ends"]}),
+            ("Words", {"classes": ["collapse"], "fields": ["description", "theme"]}),
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Tournament | None = None) -> list[str]:
+        if obj is None or self.has_change_permission(request, obj):
+            return []
+        return [
+            name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]
+        ]
+
+    def save_form(self, request: HttpRequest, form: Any, change: bool) -> Tournament:
+        if change:
+            draft: Tournament = super().save_form(request, form, change)
+            return draft
+        fields, now = form.cleaned_data, timezone.now()
+        form.save_m2m = form._save_m2m
+        return lifecycle.create(
+            game=fields["game"],
+            title=fields["title"],
+            description=fields["description"] or None,
+            theme=fields["theme"] or None,
+            entry_fee=fields["entry_fee"],
+            tournament_size=fields["tournament_size"],
+            min_registration_start_limit=fields["min_registration_start_limit"],
+            schedule=Schedule(**{name: fields[name] for name in TIMES}),
+            now=now,
+        )
+
+    def save_model(self, request: HttpRequest, obj: Tournament, form: Any, change: bool) -> None:
+        if not change:
+            return
+        # Only while it is a draft still: somebody else may have published it since the page opened.
+        changed = {name: form.cleaned_data[name] for name in form.Meta.fields}
+        drafts = Tournament.objects.filter(pk=obj.pk, phase__in=DRAFTS)
+        if not drafts.update(**changed, updated_at=timezone.now()):
+            raise lifecycle.AlreadyPublished
+
+    @admin.display(description="status")
+    def status(self, tournament: Tournament) -> SafeString:
+        return status_badge(tournament)
+
+    @admin.display(description="entrants")
+    def fill(self, tournament: Tournament) -> str:
+        seats = f"{tournament.tournament_size:,}" if tournament.tournament_size else "no limit"
+        return f"{tournament.entrants:,} / {seats}"
+
+    @admin.display(description="prize pool")
+    def pool(self, tournament: Tournament) -> str:
+        return kcash(leaderboard.price_pool(tournament, stakes=tournament.stakes))
+
+    @admin.display(description="time left")
+    def left(self, tournament: Tournament) -> str:
+        return time_left(tournament, timezone.now())
+
+
+def status_badge(tournament: Tournament) -> SafeString:
+    status = tournament.status_at(timezone.now())
+    is_draft = tournament.phase in DRAFTS
+    return badge(
+        "DRAFT" if is_draft else "TO BE SHOWN" if status == STATUS.PREPARATION else status,
+        good=status in {STATUS.LOBBY, STATUS.STARTED, STATUS.COMPLETED},
+        busy=status in {STATUS.LOCKED, STATUS.REWARDS},
+        bad=status == STATUS.CANCELLED,
+    )
+
+
+def time_left(tournament: Tournament, now: datetime) -> str:
+    """Until the start, then until the end; nothing once it is over."""
+    if tournament.phase != Tournament.Phase.PUBLISHED or now >= tournament.closes_at:
+        return "-"
+    if now < tournament.starts_at:
+        return f"starts in {duration(tournament.starts_at - now)}"
+    if now < tournament.ends_at:
+        return f"ends in {duration(tournament.ends_at - now)}"
+    return f"last scores, {duration(tournament.closes_at - now)}"
+
+
+@panel(Tournament, "Leaderboard", order=10)
+def top_of_board(request: HttpRequest, tournament: Tournament) -> Table:
+    # Nobody's own place: the board as a spectator sees it.
+    board = leaderboard.read(
+        tournament=tournament, gamer=Gamer(), limit=TOP_OF_BOARD, offset=0, now=timezone.now()
+    )
+    prizes = {winner.rank: winner.prize for winner in board.winners}
+    gamers = {
+        gamer.gamer_id: gamer
+        for gamer in Gamer.objects.filter(
+            game_id=tournament.game_id,
+            gamer_id__in=[standing.gamer_id for standing in board.standings],
+        )
+    }
+    rows = [
+        (
+            standing.rank,
+            link(gamers[standing.gamer_id]),
+            standing.username or "-",
+            f"{standing.score:,}",
+            kcash(prizes.get(standing.rank)),
+        )
+        for standing in board.standings
+    ]
+    return Table(
+        columns=["Rank", "Gamer", "Username", "Score", "Prize"],
+        rows=rows,
+        empty="Nobody has joined yet.",
+    )
+
+
+@panel(Tournament, "Newest participations", order=20)
+def participations_of_tournament(request: HttpRequest, tournament: Tournament) -> Table:
+    newest = tournament.participations.select_related("gamer").order_by("-id")[:NEWEST]
+    every = reverse("admin:tournaments_participation_changelist")
+    rewards = reverse("admin:rewards_reward_changelist")
+    pool = reverse("admin:wallet_ledgeraccount_changelist")
+    return Table(
+        columns=["Gamer", "State", "Joined", "Left", "Score", "Rank", "Prize"],
+        rows=[
+            (
+                link(seat.gamer),
+                seat_badge(seat),
+                moment(seat.joined_at),
+                moment(seat.left_at),
+                "-" if seat.score is None else f"{seat.score:,}",
+                seat.final_rank or "-",
+                kcash(seat.prize),
+            )
+            for seat in newest
+        ],
+        empty="Nobody has joined yet.",
+        links=[
+            (
+                f"{every}?{urlencode({'tournament__id__exact': tournament.pk})}",
+                "All participations",
+            ),
+            (f"{rewards}?{urlencode({'tournament_uid': str(tournament.uid)})}", "Rewards"),
+            (f"{pool}?{urlencode({'q': str(tournament.uid)})}", "Pool in the ledger"),
+        ],
+    )
+
+
+def seat_badge(seat: Participation) -> SafeString:
+    if seat.refund_posting_id is not None:
+        return badge("refunded")
+    if seat.left_at is not None:
+        return badge("left, stake forfeited", bad=True)
+    return badge("in", good=True)
+
+
+# --- Acts ----------------------------------------------------------------------------------------
+
+
+@act(Tournament)
+class Publish(Act[Tournament]):
+    name, label, roles = "publish", "Publish", (OPERATORS,)
+
+    def is_offered(self, tournament: Tournament) -> bool:
+        return tournament.phase in DRAFTS
+
+    def consequences(self, tournament: Tournament) -> list[str]:
+        now = timezone.now()
+        lines = [
+            f"Gamers of {tournament.game} see it from {_at(tournament.schedules_at)} on.",
+            f"They may join from {_at(tournament.lobby_at)} to {_at(tournament.locks_at)}.",
+            f"Scores count from {_at(tournament.starts_at)} to {_at(tournament.ends_at)}.",
+            f"Entry fee ({tournament.entry_fee:,} KCash), seats and times are fixed from then on.",
+        ]
+        if tournament.starts_at <= now:
+            lines.append("Its start is past: it begins at once.")
+        if tournament.locks_at <= now:
+            lines.append("Nobody can join any more, so it will be cancelled at once.")
+        return lines
+
+    def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
+        lifecycle.publish(uid=tournament.uid, now=timezone.now())
+        return Done(f"{tournament} is published.")
+
+
+@act(Tournament)
+class Settle(Act[Tournament]):
+    name, label, roles = "settle", "Settle now", (OPERATORS,)
+
+    def is_offered(self, tournament: Tournament) -> bool:
+        return tournament.status_at(timezone.now()) == STATUS.REWARDS
+
+    def consequences(self, tournament: Tournament) -> list[str]:
+        pool = leaderboard.price_pool(tournament, stakes=tournament.stakes)
+        return [
+            f"Ranks become final, and the pool of {pool:,} KCash goes out as rewards to claim.",
+            "Without any score above 0 it is cancelled, and every entry fee is given back.",
+            "It happens by itself within seconds of the end; do it here if it has not.",
+        ]
+
+    def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
+        settled = settling.settle(uid=tournament.uid, now=timezone.now())
+        return Done(f"{tournament} is {settled.phase.lower()}.")
+
+
+@act(Tournament)
+class Cancel(Act[Tournament]):
+    name, label, roles = "cancel", "Cancel and refund", (OPERATORS,)
+    is_dangerous = True
+
+    def is_offered(self, tournament: Tournament) -> bool:
+        return tournament.phase in {*DRAFTS, Tournament.Phase.PUBLISHED}
+
+    def consequences(self, tournament: Tournament) -> list[str]:
+        held = tournament.stakes
+        if not held:
+            return ["Nobody has joined: nothing is given back.", "It cannot be undone."]
+        lines = [
+            f"Participants: {tournament.entrants:,}. They can neither play on nor win.",
+            f"Entry fees given back: {held:,} of {tournament.entry_fee:,} KCash each.",
+            f"Refund in all: {held * tournament.entry_fee:,} KCash, to where it came from.",
+        ]
+        if held > tournament.entrants:
+            lines.append(f"Of these {held - tournament.entrants:,} had left and forfeited theirs.")
+        return [*lines, "Refunds follow within seconds. It cannot be undone."]
+
+    def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
+        cancelling.cancel(uid=tournament.uid, now=timezone.now())
+        return Done(f"{tournament} is cancelled; entry fees are being given back.")
+
+
+def _at(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+# --- Participations ------------------------------------------------------------------------------
+
+
+@admin.register(Participation)
+class ParticipationAdmin(ReadOnlyAdmin[Participation]):
+    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
+    list_display = ["whose", "in_what", "state", "points", "final_rank", "won", "joined", "went"]
+    list_select_related = ["gamer", "tournament"]
+    search_fields = ["gamer__gamer_id__exact", "tournament__uid__exact"]
+    search_help_text = "Gamer id or tournament id"
+    ordering = ["-id"]
+    sortable_by = ()
+    readonly_fields = [
+        "whose",
+        "in_what",
+        "state",
+        "points",
+        "reached",
+        "final_rank",
+        "won",
+        "joined",
+        "went",
+        "fee_posting_id",
+        "refund_posting_id",
+    ]
+
+    whose = link_column("gamer")
+    in_what = link_column("tournament")
+    won = kcash_column("prize", "prize")
+    joined = moment_column("joined_at", "joined")
+    went = moment_column("left_at", "left")
+    reached = moment_column("reached_at", "score reached")
+
+    @admin.display(description="state")
+    def state(self, seat: Participation) -> SafeString:
+        return seat_badge(seat)
+
+    @admin.display(description="score")
+    def points(self, seat: Participation) -> str:
+        return "-" if seat.score is None else f"{seat.score:,}"
+
+
+@panel(Gamer, "Tournaments", order=20)
+def tournaments_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
+    seats = gamer.participations.select_related("tournament").order_by("-joined_at")[:NEWEST]
+    every = reverse("admin:tournaments_participation_changelist")
+    return Table(
+        columns=["Tournament", "Status", "State", "Entry fee", "Score", "Rank", "Prize", "Joined"],
+        rows=[
+            (
+                link(seat.tournament),
+                status_badge(seat.tournament),
+                seat_badge(seat),
+                kcash(seat.tournament.entry_fee),
+                "-" if seat.score is None else f"{seat.score:,}",
+                seat.final_rank or "-",
+                kcash(seat.prize),
+                moment(seat.joined_at),
+            )
+            for seat in seats
+        ],
+        empty="None joined yet.",
+        links=[(f"{every}?{urlencode({'gamer__id__exact': gamer.pk})}", "All tournaments")],
+    )
