@@ -90,7 +90,7 @@ contracts: setup  ## Compile the Solidity contracts anew and compare them with t
 lock: setup  ## Lock the newest versions that requirements*.in allow
 	@$(VENV) -m pip install -q uv
 	@for name in requirements requirements-dev; do \
-	    $(VENV) -m uv pip compile -q --universal --python-version 3.11 --upgrade --no-annotate \
+	    $(VENV) -m uv pip compile -q --universal --python-version 3.11 --upgrade --no-annotate --no-header \
 	        $$name.in -o $$name.txt || exit 1; \
 	done
 

@@ -5,11 +5,20 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from bip32 import BIP32
-from eth_account import Account
-
 # Accounts 0 and 1 of the Ethereum branch; gamers' addresses are <xpub>/0/<index>.
 CUSTODY_PATH, KGEN_PATH = "m/44'/60'/0'", "m/44'/60'/1'"
+NAMES = (
+    "SECRET_KEY",
+    "OTP_SECRET",
+    "OPERATOR_KEY",
+    "ADMIN_KEY",
+    "FLOAT_KEY",
+    "FLOAT_ADDRESS",
+    "SERVED_OVER_TLS",
+    "CUSTODY_SEED",
+    "CUSTODY_XPUB",
+    "KGEN_XPUB",
+)
 
 
 def read(path: Path) -> dict[str, str]:
@@ -36,19 +45,22 @@ def complete(path: Path) -> bool:
     What is there is never changed: gamers' addresses hang on it.
     """
     given = {**os.environ, **read(path)}
+    if all(given.get(name) for name in NAMES):
+        return False
     missing = {name: value for name, value in _secrets(given).items() if not given.get(name)}
-    if missing:
-        is_new = not path.exists()
-        with open(path, "a", opener=_private) as file:
-            if is_new:
-                file.write(
-                    "# Made by `make run`. Keep it: addresses and one-time codes hang on it.\n"
-                )
-            file.writelines(f"{name}={value}\n" for name, value in missing.items())
+    is_new = not path.exists()
+    with open(path, "a", opener=_private) as file:
+        if is_new:
+            file.write("# Made by `make run`. Keep it: addresses and one-time codes hang on it.\n")
+        file.writelines(f"{name}={value}\n" for name, value in missing.items())
     return bool(missing)
 
 
 def _secrets(given: Mapping[str, str]) -> dict[str, str]:
+    # Half a second that only the first start has to spend.
+    from bip32 import BIP32  # noqa: PLC0415
+    from eth_account import Account  # noqa: PLC0415
+
     values = {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "OTP_SECRET": secrets.token_urlsafe(50),

@@ -17,13 +17,13 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
 from kgen.local import dotenv, processes
 from kgen.local.chain_keeper import ChainKeeper, newest_state
-from kgen.local.devchain import Anvil, DevChainError
+from kgen.local.devchain import Anvil, DevChain, DevChainError
 from kgen.local.postgres import Postgres
 from kgen.local.processes import PROJECT, ServiceError, free_port
 from kgen.local.servers import DataFolder
@@ -43,6 +43,9 @@ SERVICES = (
     "KCASH_ADDRESS",
     "SETTLEMENT_ADDRESS",
 )
+
+CONTRACTS = LOCAL / "chain" / "contracts.env"
+WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
 
 TIME_TO_START = 60  # seconds, for each
 LONGEST_WAIT = 10.0  # seconds before a child that keeps dying is started again
@@ -78,21 +81,21 @@ class Program:
         module: str,
         *arguments: str,
         environment: Mapping[str, str],
+        ready: Callable[[], bool],
         port: int | None = None,
     ) -> None:
         self.name = name
         self.port = port
+        self.is_ready = ready
         # By module: a script's first line cannot name an interpreter in a path with a space.
         self._command = [sys.executable, "-m", module, *arguments]
         self._environment = environment
 
-    def prepare(self, log: Path) -> None: ...
+    def prepare(self, log: Path) -> None:
+        log.write_bytes(b"")
 
     def start(self, log: Path) -> subprocess.Popen[bytes]:
         return processes.start(self._command, log=log, environment=self._environment)
-
-    def is_ready(self) -> bool:
-        return True
 
 
 class PersistentAnvil(Anvil):
@@ -123,6 +126,7 @@ class Child:
         self.deaths: deque[float] = deque(maxlen=TOO_MANY_DEATHS)
         self.wait = 0.0
         self.start_at = 0.0
+        self.began_at = time.monotonic()
         service.prepare(self.log)
         self.start()
 
@@ -187,10 +191,20 @@ class Supervisor:
             )
         self._start_databases()
         self._start_chain()
+        # From the second start on nothing is missing but seconds: the web loads while the schema
+        # is checked, and /readyz stays red until that is done.
+        known = self._known_contracts()
+        web = self._begin_web() if known else None
         self._manage("migrate", "The schema is up to date")
-        self._deploy_contracts()
+        if not known:
+            self._deploy_contracts()
+        web = web or self._begin_web()
+        others = [self._begin_celery("worker", "ready.", "--concurrency=2", *WORKER_OPTIONS)]
+        schedule = f"--schedule={LOCAL / 'beat-schedule'}"
+        others.append(self._begin_celery("beat", "Starting", "--pidfile=", schedule))
         demo = self._seed()
-        self._start_programs()
+        for child in (web, *others):
+            self._finish(child)
         print_summary(demo)
 
     def _start_databases(self) -> None:
@@ -202,13 +216,13 @@ class Supervisor:
         if wants_postgres:
             secret = LOCAL / "postgres.json"
             postgres = Postgres(data, port=free_port(), secret=secret, throwaway=False)
-            self._add(postgres)
+            self._finish(self._begin(postgres))
             postgres.create_roles()
             self.runtime |= postgres.urls()
         if wants_valkey:
             secret = LOCAL / "valkey.password"
             valkey = Valkey(data, port=free_port(), secret=secret, throwaway=False)
-            self._add(valkey)
+            self._finish(self._begin(valkey))
             self.runtime |= valkey.urls()
         if data.moved:
             say(f"  Data and binaries are in {data.path}: the servers' user cannot reach {LOCAL}.")
@@ -217,23 +231,27 @@ class Supervisor:
         if self.given.get("CHAIN_RPC_URL"):
             return
         anvil = PersistentAnvil(port=free_port(), folder=LOCAL / "chain")
-        self._anvil, self._keeper = self._add(anvil), anvil.keeper
+        self._anvil, self._keeper = self._begin(anvil), anvil.keeper
+        self._finish(self._anvil)
         self._keeper.tick()
         self.runtime |= anvil.urls()
 
-    def _add(self, service: Service) -> Child:
-        began = time.monotonic()
+    def _begin(self, service: Service) -> Child:
         child = Child(service)
         self.children.append(child)
         self._write_services()
-        while not service.is_ready():
+        return child
+
+    def _finish(self, child: Child) -> None:
+        """Wait until the child serves."""
+        name, port, began = child.service.name, child.service.port, child.began_at
+        while not child.service.is_ready():
             self.pause()
             if time.monotonic() - began > TIME_TO_START:
                 reason = processes.last_line(child.log)
-                raise ServiceError(f"{service.name} is not ready after {TIME_TO_START} s: {reason}")
-        at = f" on port {service.port}" if service.port else ""
-        say(f"✓ {service.name} runs{at} ({time.monotonic() - began:.1f} s)")
-        return child
+                raise ServiceError(f"{name} is not ready after {TIME_TO_START} s: {reason}")
+        at = f" on port {port}" if port else ""
+        say(f"✓ {name} is ready{at} ({time.monotonic() - began:.1f} s)")
 
     def _manage(self, command: str, done: str, **environment: str) -> str:
         """Run a management command to its end; the last line of its output is its result."""
@@ -261,21 +279,31 @@ class Supervisor:
         say(f"✓ {done} ({time.monotonic() - began:.1f} s)")
         return processes.last_line(log)
 
-    def _deploy_contracts(self) -> None:
+    def _known_contracts(self) -> bool:
+        """Are there addresses, ours or given ones, of contracts that need no deployment?"""
         if self.given.get("SETTLEMENT_ADDRESS"):
-            return
-        addresses = LOCAL / "chain" / "contracts.env"
-        known = dotenv.read(addresses)
-        result = json.loads(
-            self._manage("deploy_contracts", "The contracts are on the chain", **known)
-        )
-        deployed = {"KCASH_ADDRESS": result["kcash"], "SETTLEMENT_ADDRESS": result["settlement"]}
-        if deployed != known:
-            if self._keeper:
-                self._keeper.store()  # addresses are worth nothing without their contracts
-            addresses.parent.mkdir(exist_ok=True)
-            dotenv.write(addresses, deployed)
-        self.runtime |= deployed
+            return True
+        known = dotenv.read(CONTRACTS)
+        if not known:
+            return False
+        chain = DevChain(self.runtime.get("CHAIN_RPC_URL") or self.given["CHAIN_RPC_URL"])
+        for name, address in known.items():
+            if chain.rpc("eth_getCode", address, "latest") == "0x":
+                raise ServiceError(
+                    f"{chain.url} has no contract at {name} {address}, though the database counts "
+                    "on it. `make reset` starts over, with an empty database and a new chain."
+                )
+        self.runtime |= known
+        return True
+
+    def _deploy_contracts(self) -> None:
+        result = json.loads(self._manage("deploy_contracts", "The contracts are deployed"))
+        if self._keeper:
+            self._keeper.store()  # addresses are worth nothing without their contracts
+        contracts = {"KCASH_ADDRESS": result["kcash"], "SETTLEMENT_ADDRESS": result["settlement"]}
+        CONTRACTS.parent.mkdir(exist_ok=True)
+        dotenv.write(CONTRACTS, contracts)
+        self.runtime |= contracts
 
     def _seed(self) -> dict[str, str]:
         services = {name: self.runtime.get(name) or self.given.get(name, "") for name in SERVICES}
@@ -287,37 +315,42 @@ class Supervisor:
         dotenv.write(DEMO, demo)
         return demo
 
-    def _start_programs(self) -> None:
-        environment = self._environment()
-        web = ["kgen.wsgi:application", "--interface=wsgi", "--workers=2", "--blocking-threads=16"]
-        web += [f"--host={self.host}", f"--port={self.port}", "--respawn-failed-workers", "--no-ws"]
-        worker = ["--app=kgen", "worker", "--loglevel=INFO", "--concurrency=2"]
-        worker += ["--without-gossip", "--without-mingle"]
-        beat = ["--app=kgen", "beat", "--loglevel=INFO", "--pidfile="]
-        beat += [f"--schedule={LOCAL / 'beat-schedule'}"]
-        began = time.monotonic()
-        self._add(Program("web", "granian", *web, environment=environment, port=self.port))
-        self._add(Program("worker", "celery", *worker, environment=environment))
-        self._add(Program("beat", "celery", *beat, environment=environment))
-        self._wait_until_ready()
-        say(f"✓ {self.base_url}/readyz is green ({time.monotonic() - began:.1f} s)")
+    def _begin_web(self) -> Child:
+        options = ["--interface=wsgi", "--workers=2", "--blocking-threads=16", "--no-ws"]
+        options += [f"--host={self.host}", f"--port={self.port}", "--respawn-failed-workers"]
+        return self._begin(
+            Program(
+                "web",
+                "granian",
+                "kgen.wsgi:application",
+                *options,
+                environment=self._environment(),
+                ready=self._is_green,
+                port=self.port,
+            )
+        )
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + TIME_TO_START
-        while True:
-            try:
-                with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=2):
-                    return
-            except urllib.error.HTTPError as error:
-                answer = error.read(300).decode(errors="replace")
-            except OSError as error:
-                answer = str(error)
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"{self.base_url}/readyz is not green after {TIME_TO_START} s: {answer}\n"
-                    f"The logs are in {LOGS}."
-                )
-            self.pause()
+    def _begin_celery(self, name: str, ready_text: str, *options: str) -> Child:
+        log = LOGS / f"{name}.log"
+        return self._begin(
+            Program(
+                name,
+                "celery",
+                "--app=kgen",
+                name,
+                "--loglevel=INFO",
+                *options,
+                environment=self._environment(),
+                ready=lambda: ready_text in log.read_text(errors="replace"),
+            )
+        )
+
+    def _is_green(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=5):
+                return True
+        except OSError:  # nobody listens yet, or it answers 503
+            return False
 
     def _environment(self) -> dict[str, str]:
         outbox = self.given.get("SMS_OUTBOX") or str(LOCAL / "sms.jsonl")
