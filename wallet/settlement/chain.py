@@ -7,7 +7,7 @@ and processes that serve requests import neither.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from eth_hash.auto import keccak
 from eth_typing import BlockIdentifier, ChecksumAddress, HexStr
@@ -69,8 +69,8 @@ class Chain(Protocol):
 
     def fees(self) -> Fees: ...
 
-    def nonce(self, address: str, *, block: int | None = None) -> int:
-        """The next nonce as of a block; without one, counting what waits in the node's pool."""
+    def nonce(self, address: str, *, block: int | str) -> int:
+        """The next nonce as of a block; `pending` counts what waits in the node's pool, too."""
         ...
 
     def send(self, raw: bytes) -> None: ...
@@ -81,7 +81,7 @@ class Chain(Protocol):
         """The transaction that paid this id at or below a block."""
         ...
 
-    def allowance(self, owner: str, *, settlement_address: str, block: int) -> int: ...
+    def allowance(self, owner: str, *, settlement_address: str) -> int: ...
 
     def balance(self, address: str, *, block: int) -> int:
         """The KCash that an address holds at a block."""
@@ -130,8 +130,8 @@ class Web3Chain:
         tips = sorted(int(block[0]) for block in history["reward"])
         return Fees(base=int(history["baseFeePerGas"][-1]), tip=tips[len(tips) // 2])
 
-    def nonce(self, address: str, *, block: int | None = None) -> int:
-        at: BlockIdentifier = "pending" if block is None else block
+    def nonce(self, address: str, *, block: int | str) -> int:
+        at = cast(BlockIdentifier, block)
         with _answers():
             return int(self._web3.eth.get_transaction_count(_checksum(address), at))
 
@@ -161,15 +161,15 @@ class Web3Chain:
             )
         return self.receipt("0x" + logs[0]["transactionHash"].hex()) if logs else None
 
-    def allowance(self, owner: str, *, settlement_address: str, block: int) -> int:
+    def allowance(self, owner: str, *, settlement_address: str) -> int:
         call = self._kcash.functions.allowance(_checksum(owner), _checksum(settlement_address))
         with _answers():
-            return int(call.call(block_identifier=block))
+            return int(call.call())
 
     def balance(self, address: str, *, block: int) -> int:
         call = self._kcash.functions.balanceOf(_checksum(address))
         with _answers():
-            return int(call.call(block_identifier=block))
+            return int(call.call())
 
     def is_paused(self, settlement_address: str) -> bool:
         with _answers():

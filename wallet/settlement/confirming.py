@@ -44,7 +44,7 @@ def confirm(*, operator_id: int, chain: Chain, now: datetime) -> int:
         elif receipt.block_number > finalized:
             _mark_mined(slot, receipt, now=now)
         elif slot.action == Slot.Action.PERMIT:
-            closed += _finish_permits(slot, finalized=finalized, chain=chain, now=now)
+            closed += _finish_permits(slot, chain=chain, now=now)
         else:
             closed += _finish_payouts(slot, receipt, finalized=finalized, chain=chain, now=now)
     return closed
@@ -76,11 +76,16 @@ def _look_for_missing(slot: Slot, *, finalized: int, chain: Chain, now: datetime
         with atomic():
             if _still_open(slot).update(mined_block=None):
                 payouts.move(_payouts(slot), to=State.SUBMITTED, now=now)
-    nonce = chain.nonce(slot.operator.address, block=finalized)
-    # Looked for once more: it may have been mined, and made final, since the first look.
-    if nonce <= slot.nonce or _receipt(slot, chain) is not None:
+    if not _nonce_is_gone(slot, block="latest", chain=chain):
+        return False  # the usual case, and a node need not keep old state to say so
+    if not _nonce_is_gone(slot, block=finalized, chain=chain):
         return False
-    return _bury(slot, now=now)
+    # Looked for once more: it may have been mined, and made final, since the first look.
+    return _receipt(slot, chain) is None and _bury(slot, now=now)
+
+
+def _nonce_is_gone(slot: Slot, *, block: int | str, chain: Chain) -> bool:
+    return chain.nonce(slot.operator.address, block=block) > slot.nonce
 
 
 # --- Final ---------------------------------------------------------------------------------------
@@ -98,12 +103,15 @@ def _bury(slot: Slot, *, now: datetime) -> bool:
         return True
 
 
-def _finish_permits(slot: Slot, *, finalized: int, chain: Chain, now: datetime) -> bool:
-    """The allowance is what counts: a permit works just as well when somebody else sent it."""
+def _finish_permits(slot: Slot, *, chain: Chain, now: datetime) -> bool:
+    """The allowance is what counts: a permit works just as well when somebody else sent it.
+
+    It has been used up or is final with this slot, and this allowance is never lowered again.
+    """
     permits = list(slot.permits.select_related("wallet"))
     for permit in permits:
         allowance = chain.allowance(
-            permit.wallet.address, settlement_address=slot.settlement_address, block=finalized
+            permit.wallet.address, settlement_address=slot.settlement_address
         )
         is_granted = allowance == PERMIT_VALUE
         permit.state = Permit.State.GRANTED if is_granted else Permit.State.FAILED

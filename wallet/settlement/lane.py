@@ -87,7 +87,7 @@ def open_lane(*, chain: Chain, signer: OperatorSigner) -> Operator:
     lane, _ = Operator.objects.get_or_create(
         address=signer.address,
         chain_id=settings.CHAIN_ID,
-        defaults={"next_nonce": chain.nonce(signer.address)},
+        defaults={"next_nonce": chain.nonce(signer.address, block="pending")},
     )
     return lane
 

@@ -7,6 +7,7 @@ from eth_account import Account
 from kgen.local.devchain import DevChain
 from wallet.settlement.deploying import Contracts, deploy
 from wallet.tests.chain import Bench
+from wallet.tests.settling import Engine
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +27,11 @@ def bench(deployed: Contracts, dev_chain: DevChain, settings) -> Iterator[Bench]
     settings.KCASH_ADDRESS = deployed.kcash
     settings.SETTLEMENT_ADDRESS = deployed.settlement
     return Bench(dev_chain, deployed)
+
+
+@pytest.fixture
+def engine(bench: Bench, db) -> Iterator[Engine]:
+    """Settlement on a chain that mines when the test says so."""
+    bench.chain.rpc("evm_setAutomine", False)
+    yield Engine(bench)
+    bench.chain.rpc("evm_setAutomine", True)
