@@ -91,9 +91,7 @@ def join(wallet: Wallet, amount: int) -> WalletTransaction:
 
 def win(wallet: Wallet, amount: int) -> WalletTransaction:
     claims.promise(wallet=wallet, amount=amount, reference=uuid7())
-    return claims.credit(
-        wallet=wallet, amount=amount, reference=uuid7(), description="", now=START
-    )
+    return claims.credit(wallet=wallet, amount=amount, reference=uuid7(), description="", now=START)
 
 
 def status(transaction: WalletTransaction) -> str:

@@ -1,0 +1,21 @@
+import pytest
+
+from wallet.settlement.chain import Fees
+from wallet.settlement.repricing import FEE_CAP, GWEI, Price, first_price, raised_price
+
+
+def test_the_first_price_survives_a_doubled_base_fee():
+    assert first_price(Fees(base=30 * GWEI, tip=2 * GWEI)) == Price(62 * GWEI, 2 * GWEI)
+    assert first_price(Fees(base=7, tip=0)) == Price(GWEI + 14, GWEI)
+    assert first_price(Fees(base=FEE_CAP, tip=GWEI)).max_fee == FEE_CAP
+
+
+@pytest.mark.parametrize("base", [0, 1 * GWEI, 500 * GWEI])
+@pytest.mark.parametrize("last", [Price(1, 1), Price(9, 8), Price(100 * GWEI, 3 * GWEI)])
+def test_a_raised_price_is_one_that_every_node_takes(base, last):
+    raised = raised_price(Fees(base=base, tip=GWEI), last)
+
+    # Nodes want a tenth more on both, rounded against us.
+    assert raised.max_fee * 10 >= last.max_fee * 11
+    assert raised.priority_fee * 10 >= last.priority_fee * 11
+    assert raised.max_fee >= first_price(Fees(base=base, tip=GWEI)).max_fee
