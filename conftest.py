@@ -19,6 +19,7 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 from psycopg2 import sql
 
+from kgen.common.api import rate_limits
 from kgen.common.database_roles import owner_settings
 from kgen.local.devchain import Anvil, DevChain
 from kgen.local.processes import free_port, stop, wait_until
@@ -95,6 +96,15 @@ def _empty_valkey() -> None:
     """Limits and locks of one test are not the next one's."""
     with redis.Redis.from_url(settings.REDIS_URL) as valkey:
         valkey.flushdb()
+
+
+@pytest.fixture
+def valkey_away(settings: Any) -> Iterator[None]:
+    """Nobody listens where Valkey should be."""
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    rate_limits.connect.cache_clear()
+    yield
+    rate_limits.connect.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -181,6 +181,7 @@ def _gamer(
             gamer = known.get()
         else:
             return gamer, True
+    gamer.game = game
     if gamer.is_blocked:
         raise GamerBlocked
     changed = [field for field, value in profile.items() if getattr(gamer, field) != value]

@@ -8,6 +8,9 @@ from django.test import Client
 from accounts.models import Game, Gamer
 from accounts.tests.factories import SessionFactory, secret_of, token_for
 
+# One for all, since each would load the middleware again. It keeps nothing: we set no cookies.
+_CLIENT = Client(raise_request_exception=False)
+
 
 class GameClient:
     """Calls with a game's client headers; `as_gamer` adds a gamer's token.
@@ -18,7 +21,6 @@ class GameClient:
     def __init__(self, game: Game, *, token: str | None = None) -> None:
         self.game = game
         self.token = token
-        self._client = Client(raise_request_exception=False)
 
     def as_gamer(self, gamer: Gamer) -> Self:
         """A client like this one that carries a token of a new session of `gamer`."""
@@ -54,7 +56,7 @@ class GameClient:
         headers: dict[str, str],
     ) -> Any:
         parameters = {**({"token": self.token} if self.token else {}), **(query or {})}
-        return self._client.generic(
+        return _CLIENT.generic(
             method,
             f"/api/v1{path}",
             body,

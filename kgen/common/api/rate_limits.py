@@ -91,7 +91,7 @@ def draw(buckets: Sequence[Bucket], *, must_count: bool) -> tuple[bool, Allowanc
     `Unavailable` is raised, since an uncounted guess at an OTP or at money is worse than a wait.
     """
     try:
-        allowed, *numbers = _script()(
+        allowed, *numbers = connect()(
             keys=[f"rate:{bucket.name}" for bucket in buckets],
             args=[bucket.per_second for bucket in buckets],
         )
@@ -114,7 +114,8 @@ def draw(buckets: Sequence[Bucket], *, must_count: bool) -> tuple[bool, Allowanc
 
 
 @cache
-def _script() -> Any:
+def connect() -> Any:
+    """The script above on this process's own connections, ready to be called."""
     valkey = redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S
     )

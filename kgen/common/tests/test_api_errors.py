@@ -49,9 +49,7 @@ def test_unknown_path_is_404(client, method, path):
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_wrong_method_is_405_before_anything_else(client, method):
-    response = client.generic(
-        method, "/api/v1/session", b"x" * 70_000, content_type="text/plain"
-    )
+    response = client.generic(method, "/api/v1/session", b"x" * 70_000, content_type="text/plain")
 
     assert response.status_code == 405
     assert response["Allow"] == "POST"

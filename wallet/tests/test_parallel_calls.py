@@ -1,0 +1,135 @@
+"""Calls that race each other, each on a connection of its own and really committed."""
+
+import pytest
+
+from accounts.models import Gamer, OtpRequest
+from accounts.tests.api import GameClient, error_body
+from accounts.tests.factories import GameFactory
+from accounts.tests.outbox import sent_to
+from accounts.tests.threads import all_at_once
+from kgen.common.models import KeptAnswer
+from wallet import custody, ledger
+from wallet.models import KgenWallet, WalletTransaction
+
+pytestmark = pytest.mark.usefixtures("committed_database")
+
+PHONE = {"phone_number": "2025550143", "countryCode": "+1"}
+
+
+@pytest.fixture
+def outbox(settings, tmp_path):
+    settings.SMS_OUTBOX = tmp_path / "sms.jsonl"
+    return settings.SMS_OUTBOX
+
+
+def new_gamer(client: GameClient, gamer_id: str = "g") -> GameClient:
+    return client.with_token(client.post("/session", {"gamer_id": gamer_id}).json()["token"])
+
+
+def test_first_sessions_make_one_wallet_and_one_bonus():
+    client = GameClient(GameFactory())
+
+    answers = all_at_once([lambda: client.post("/session", {"gamer_id": "g"})] * 8)
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
+    assert len({answer.json()["wallet_address"] for answer in answers}) == 1
+    assert len({answer.json()["session_id"] for answer in answers}) == 1
+    assert len({answer.json()["token"] for answer in answers}) == 8
+    assert ledger.balances(custody.wallet_of(Gamer.objects.get()).pk).bonus == 50
+    assert WalletTransaction.objects.get().amount == 50
+
+
+def test_first_sessions_under_one_key_have_one_effect():
+    client = GameClient(GameFactory())
+
+    answers = all_at_once([lambda: client.post("/session", {"gamer_id": "g"}, key="k")] * 8)
+
+    # Who came while the first was running is told so; who came later gets its status again.
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert [a for a in answers if a.status_code == 201 and "Idempotent-Replayed" not in a]
+    assert Gamer.objects.count() == WalletTransaction.objects.count() == 1
+
+
+def test_one_key_sends_one_otp(outbox):
+    gamer = new_gamer(GameClient(GameFactory()))
+
+    answers = all_at_once([lambda: gamer.post("/verification/otp/_request", PHONE, key="k")] * 8)
+
+    in_progress = [answer for answer in answers if answer.status_code == 409]
+    assert {error_body(answer)["error"] for answer in in_progress} <= {"REQUEST_IN_PROGRESS"}
+    assert {answer["Retry-After"] for answer in in_progress} <= {"1"}
+    good = [answer.json() for answer in answers if answer.status_code == 200]
+    assert len(good) + len(in_progress) == 8
+    assert all(answer == good[0] for answer in good)
+    assert len(sent_to(outbox)) == OtpRequest.objects.count() == 1
+    assert KeptAnswer.objects.count() == 1
+
+
+def test_otp_requests_wait_for_each_other(outbox):
+    gamer = new_gamer(GameClient(GameFactory()))
+
+    answers = all_at_once([lambda: gamer.post("/verification/otp/_request", PHONE)] * 8)
+
+    assert sorted(answer.status_code for answer in answers) == [200] + [429] * 7
+    assert len(sent_to(outbox)) == 1
+
+
+def test_sends_to_one_phone_are_counted_over_all_games(outbox):
+    gamers = [new_gamer(GameClient(GameFactory())) for _ in range(8)]
+
+    answers = all_at_once([lambda g=g: g.post("/verification/otp/_request", PHONE) for g in gamers])
+
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 3
+    assert len(sent_to(outbox)) == 5
+
+
+def test_every_parallel_guess_is_counted(outbox):
+    gamer = new_gamer(GameClient(GameFactory()))
+    auth_code = gamer.post("/verification/otp/_request", PHONE).json()["authCode"]
+    [(_, code)] = sent_to(outbox)
+    wrong = f"{(int(code) + 1) % 10**6:06d}"
+    guess = {**PHONE, "authCode": auth_code, "otp": wrong}
+
+    answers = all_at_once([lambda: gamer.post("/verification/otp/_verify", guess)] * 12)
+
+    errors = [error_body(answer) for answer in answers]
+    left = sorted(e["details"]["attempts_left"] for e in errors if e["error"] == "OTP_INVALID")
+    assert left == [0, 1, 2, 3, 4]
+    assert [e["error"] for e in errors].count("OTP_TOO_MANY_ATTEMPTS") == 7
+    right = gamer.post("/verification/otp/_verify", {**guess, "otp": code})
+    assert error_body(right)["error"] == "OTP_TOO_MANY_ATTEMPTS"
+    assert not KgenWallet.objects.exists()
+
+
+def test_right_otp_is_used_once(outbox):
+    gamer = new_gamer(GameClient(GameFactory()))
+    auth_code = gamer.post("/verification/otp/_request", PHONE).json()["authCode"]
+    [(_, code)] = sent_to(outbox)
+    proof = {**PHONE, "authCode": auth_code, "otp": code}
+
+    answers = all_at_once([lambda: gamer.post("/verification/otp/_verify", proof)] * 4)
+
+    assert sorted(answer.status_code for answer in answers) == [200, 404, 404, 404]
+    assert KgenWallet.objects.count() == 1
+
+
+def test_one_of_two_gamers_gets_the_phone(outbox):
+    client = GameClient(GameFactory())
+    gamers = [new_gamer(client, "g"), new_gamer(client, "h")]
+    proofs = []
+    for gamer in gamers:
+        auth_code = gamer.post("/verification/otp/_request", PHONE).json()["authCode"]
+        _, code = sent_to(outbox)[-1]
+        proofs.append({**PHONE, "authCode": auth_code, "otp": code})
+
+    answers = all_at_once(
+        [
+            lambda g=g, p=p: g.post("/verification/otp/_verify", p)
+            for g, p in zip(gamers, proofs, strict=True)
+        ]
+    )
+
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+    loser = max(answers, key=lambda answer: answer.status_code)
+    assert error_body(loser) == {"error": "PHONE_LINKED_TO_ANOTHER_GAMER", "details": {}}
+    assert Gamer.objects.exclude(kgen_account=None).count() == 1
