@@ -22,7 +22,7 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_leve
 class Postgres:
     """`prepare()` once, then run `command()`; `create_roles()` as soon as it answers."""
 
-    name = "PostgreSQL"
+    name = "postgres"
     stop_signal = signal.SIGINT  # fast shutdown: ends connections, writes everything, leaves
 
     def __init__(self, data: DataFolder, *, port: int, secret: Path, throwaway: bool) -> None:

@@ -122,7 +122,7 @@ class Child:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self.log = LOGS / f"{service.name.lower()}.log"
+        self.log = LOGS / f"{service.name}.log"
         self.deaths: deque[float] = deque(maxlen=TOO_MANY_DEATHS)
         self.wait = 0.0
         self.start_at = 0.0

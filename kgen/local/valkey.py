@@ -12,7 +12,7 @@ from kgen.local.servers import DataFolder
 
 
 class Valkey:
-    name = "Valkey"
+    name = "valkey"
     stop_signal = signal.SIGTERM
 
     def __init__(self, data: DataFolder, *, port: int, secret: Path, throwaway: bool) -> None:
