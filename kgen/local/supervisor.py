@@ -322,7 +322,7 @@ class Supervisor:
             Program(
                 "web",
                 "granian",
-                "kgen.wsgi:application",
+                "kgen.local.wsgi:application",
                 *options,
                 environment=self._environment(),
                 ready=self._is_green,
