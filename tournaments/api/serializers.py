@@ -138,6 +138,13 @@ def _instant(timestamp: int) -> datetime:
 # --- Answers -------------------------------------------------------------------------------------
 
 
+class UtcDateField(serializers.DateField):
+    """The day in UTC of an instant."""
+
+    def to_representation(self, value: datetime) -> str:
+        return value.astimezone(UTC).date().isoformat()
+
+
 class TournamentSerializer(serializers.Serializer[Any]):
     """Renders a `listing.Listed`."""
 
@@ -158,14 +165,14 @@ class TournamentSerializer(serializers.Serializer[Any]):
     )
     total_players_rewarded = serializers.IntegerField(source="rewarded")
     lock_type = serializers.ReadOnlyField(default="Duration")
-    schedules_at_date = serializers.DateField(source="tournament.schedules_at")
+    schedules_at_date = UtcDateField(source="tournament.schedules_at")
     schedules_at_timestamp = serializers.DateTimeField(source="tournament.schedules_at")
-    moves_to_lobby_at_date = serializers.DateField(source="tournament.lobby_at")
+    moves_to_lobby_at_date = UtcDateField(source="tournament.lobby_at")
     moves_to_lobby_at_timestamp = serializers.DateTimeField(source="tournament.lobby_at")
     starts_at_timestamp = serializers.DateTimeField(source="tournament.starts_at")
-    locks_at_date = serializers.DateField(source="tournament.locks_at")
+    locks_at_date = UtcDateField(source="tournament.locks_at")
     locks_at_timestamp = serializers.DateTimeField(source="tournament.locks_at")
-    ends_at_date = serializers.DateField(source="tournament.ends_at")
+    ends_at_date = UtcDateField(source="tournament.ends_at")
     ends_at_timestamp = serializers.DateTimeField(source="tournament.ends_at")
     created_at = serializers.DateTimeField(source="tournament.created_at")
     updated_at = serializers.DateTimeField(source="tournament.updated_at")
