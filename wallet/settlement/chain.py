@@ -169,7 +169,7 @@ class Web3Chain:
     def balance(self, address: str, *, block: int) -> int:
         call = self._kcash.functions.balanceOf(_checksum(address))
         with _answers():
-            return int(call.call())
+            return int(call.call(block_identifier=block))
 
     def is_paused(self, settlement_address: str) -> bool:
         with _answers():

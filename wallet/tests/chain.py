@@ -117,15 +117,15 @@ class Bench:
         """The call is refused with this Solidity error."""
         with pytest.raises(ContractCustomError) as refused:
             self.settlement.functions[function](*arguments).call({"from": sender})
-        assert error_name(bytes.fromhex(refused.value.data[2:10])) == error
+        assert error_name(bytes.fromhex(str(refused.value.data)[2:10])) == error
 
     # --- What came out
 
     def balance(self, address: str) -> int:
-        return self.kcash.functions.balanceOf(Web3.to_checksum_address(address)).call()
+        return int(self.kcash.functions.balanceOf(Web3.to_checksum_address(address)).call())
 
     def record(self, onchain_id: str) -> bytes:
-        return self.settlement.functions.record(onchain_id).call()
+        return bytes(self.settlement.functions.record(onchain_id).call())
 
     def today(self) -> int:
         return self.web3.eth.get_block("latest")["timestamp"] // 86_400

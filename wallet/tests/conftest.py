@@ -21,7 +21,7 @@ def deployed(anvil: DevChain) -> Contracts:
 
 
 @pytest.fixture
-def bench(deployed: Contracts, dev_chain: DevChain, settings) -> Iterator[Bench]:
+def bench(deployed: Contracts, dev_chain: DevChain, settings) -> Bench:
     """The contracts, as `deploy_contracts` leaves them; the settings name them."""
     settings.CHAIN_RPC_URL = dev_chain.url
     settings.KCASH_ADDRESS = deployed.kcash

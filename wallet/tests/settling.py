@@ -10,8 +10,8 @@ from kgen.local.devchain import FINALITY_DEPTH
 from wallet import claims, entry_fees, prize_pools, welcome_bonus
 from wallet.models import Operator, Payout, Wallet, WalletTransaction
 from wallet.settlement import lane
-from wallet.settlement.chain import ChainUnavailable, Web3Chain
-from wallet.settlement.signing import EnvironmentCustodian, EnvironmentOperator
+from wallet.settlement.chain import ChainUnavailable, Receipt, Web3Chain
+from wallet.settlement.signing import EnvironmentCustodian, EnvironmentOperator, OperatorSigner
 from wallet.tests.chain import Bench
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ class Engine:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.chain = FaultyChain()
-        self.signer = EnvironmentOperator()
+        self.signer: OperatorSigner = EnvironmentOperator()
         self.custodian = EnvironmentCustodian()
         self.now = START
 
@@ -92,6 +92,13 @@ def join(wallet: Wallet, amount: int) -> WalletTransaction:
 def win(wallet: Wallet, amount: int) -> WalletTransaction:
     claims.promise(wallet=wallet, amount=amount, reference=uuid7())
     return claims.credit(wallet=wallet, amount=amount, reference=uuid7(), description="", now=START)
+
+
+def receipt_of(engine: Engine, payout: Payout) -> Receipt:
+    """Of the transaction that a completed payout names."""
+    receipt = engine.chain.receipt(str(payout.tx_hash))
+    assert receipt is not None
+    return receipt
 
 
 def status(transaction: WalletTransaction) -> str:

@@ -7,7 +7,7 @@ from wallet.settlement.signing import custodial_key
 
 def second_opinion(seed: str, path: str) -> str:
     """The address by another implementation of BIP-32."""
-    return Account.from_key(key_from_seed(bytes.fromhex(seed), path)).address.lower()
+    return str(Account.from_key(key_from_seed(bytes.fromhex(seed), path)).address).lower()
 
 
 def test_the_first_hundred_addresses_agree_with_another_implementation(settings):

@@ -10,7 +10,7 @@ def payouts():
 
 
 def test_each_transaction_becomes_a_payout_between_float_and_wallet(db, settings):
-    wallet = WalletFactory()
+    wallet = WalletFactory.create()
     bonus, fee = give_bonus(wallet), join(wallet, 10)
 
     assert group_transactions(now=START) == 2
@@ -26,7 +26,7 @@ def test_each_transaction_becomes_a_payout_between_float_and_wallet(db, settings
 
 
 def test_grouping_again_makes_nothing(db):
-    give_bonus(WalletFactory())
+    give_bonus(WalletFactory.create())
     group_transactions(now=START)
 
     assert group_transactions(now=START) == 0
@@ -36,13 +36,13 @@ def test_grouping_again_makes_nothing(db):
 
 def test_as_many_wallets_are_grouped_at_once_as_asked_for(db):
     for _ in range(3):
-        give_bonus(WalletFactory())
+        give_bonus(WalletFactory.create())
 
     assert [group_transactions(now=START, limit=2) for _ in range(3)] == [2, 1, 0]
 
 
 def test_a_withdrawal_has_its_payout_at_once_behind_all_that_went_before(db):
-    wallet, linked = WalletFactory(), KgenWalletFactory()
+    wallet, linked = WalletFactory.create(), KgenWalletFactory.create()
     wallet.gamer.kgen_account = linked.account
     wallet.gamer.save()
     wallet.gamer.game.min_withdrawal = 1
@@ -58,7 +58,7 @@ def test_a_withdrawal_has_its_payout_at_once_behind_all_that_went_before(db):
 
 
 def test_what_reaches_the_chain_another_way_is_never_paid_out(db):
-    wallet = WalletFactory()
+    wallet = WalletFactory.create()
     fields = {
         "wallet": wallet,
         "amount": 5,

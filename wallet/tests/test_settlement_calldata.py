@@ -160,4 +160,4 @@ def typed_data(*, name, contract, chain_id, primary, fields, values):
 def signer_of(message, signature: calldata.Signature) -> str:
     digest = _hash_eip191_message(message)
     vrs = (27 + signature.parity, signature.r, signature.s)
-    return Account._recover_hash(digest, vrs=vrs).lower()
+    return str(Account._recover_hash(digest, vrs=vrs)).lower()

@@ -1,6 +1,7 @@
 """From a wallet's transactions to KCash on the chain, and back into the books: each paid once."""
 
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 from django.db.transaction import atomic
@@ -15,7 +16,7 @@ from wallet.settlement.confirming import confirm
 from wallet.settlement.submitting import MAX_OPEN_SLOTS, submit
 from wallet.tests.chain import new_address
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
-from wallet.tests.settling import Engine, give_bonus, join, lost, payout_of, status, win
+from wallet.tests.settling import Engine, give_bonus, join, lost, payout_of, receipt_of, status, win
 
 State = Payout.State
 
@@ -30,12 +31,12 @@ def crash() -> None:
 
 @pytest.fixture
 def wallet(db):
-    return WalletFactory()
+    return WalletFactory.create()
 
 
 @pytest.fixture
 def kgen_wallet(wallet):
-    linked = KgenWalletFactory()
+    linked = KgenWalletFactory.create()
     wallet.gamer.kgen_account = linked.account
     wallet.gamer.save()
     return linked
@@ -66,8 +67,7 @@ def test_a_bonus_reaches_the_custodial_wallet(engine: Engine, wallet):
     payout = payout_of(bonus)
     assert (payout.state, status(bonus), bonus.sync_error) == ("COMPLETED", "COMPLETED", None)
     assert (payout.tries, payout.error) == (0, "")
-    receipt = engine.chain.receipt(payout.tx_hash)
-    assert receipt is not None
+    receipt = receipt_of(engine, payout)
     assert (payout.block_number, payout.gas_fee) == (receipt.block_number, receipt.gas_cost)
     assert ledger.balances(wallet.pk).onchain == engine.onchain(wallet) == 50
 
@@ -154,12 +154,11 @@ def test_what_a_wallet_does_while_it_is_in_flight_waits_its_turn(engine: Engine,
 
 
 def test_the_cost_of_a_batch_is_shared_by_its_payouts(engine: Engine):
-    bonuses = [give_bonus(WalletFactory()) for _ in range(3)]
+    bonuses = [give_bonus(WalletFactory.create()) for _ in range(3)]
 
     engine.settle_all()
 
-    receipt = engine.chain.receipt(payout_of(bonuses[0]).tx_hash)
-    assert receipt is not None
+    receipt = receipt_of(engine, payout_of(bonuses[0]))
     assert [payout_of(bonus).gas_fee for bonus in bonuses] == [receipt.gas_cost // 3] * 3
 
 
@@ -174,7 +173,7 @@ def test_a_crash_while_signing_leaves_nothing_behind(engine: Engine, wallet):
     class DyingSigner:
         address = engine.signer.address
 
-        def sign_call(self, **_call):
+        def sign_call(self, **_call: object) -> NoReturn:
             raise Crash
 
     healthy, engine.signer = engine.signer, DyingSigner()
@@ -310,7 +309,7 @@ def test_a_payout_that_fails_is_tried_again_alone(engine: Engine, wallet):
     give_bonus(wallet)
     engine.settle_all()
     drain(engine, wallet)
-    fee, other = join(wallet, 10), give_bonus(WalletFactory())
+    fee, other = join(wallet, 10), give_bonus(WalletFactory.create())
 
     engine.tick()
     engine.finalize()
@@ -396,7 +395,7 @@ def test_a_nonce_used_by_somebody_else_frees_its_payouts_for_another_slot(engine
     settle_with_the_lanes_nonce(engine, engine.bench.claim(new_address(), 1))
 
     engine.tick()
-    assert Slot.objects.order_by("nonce").first().state == "DEAD"
+    assert Slot.objects.earliest("nonce").state == "DEAD"
 
     engine.settle_all()
     assert (status(bonus), payout_of(bonus).tries) == ("COMPLETED", 0)
@@ -414,8 +413,7 @@ def test_a_payout_already_paid_elsewhere_is_completed_with_that_transaction(engi
     engine.settle_all()
 
     payout = payout_of(bonus)
-    paid = engine.chain.receipt(payout.tx_hash)
-    assert paid is not None
+    paid = receipt_of(engine, payout)
     assert (payout.state, payout.block_number) == ("COMPLETED", paid.block_number)
     assert payout.tx_hash not in Attempt.objects.values_list("tx_hash", flat=True)
     assert engine.onchain(wallet) == ledger.balances(wallet.pk).onchain == 50
@@ -484,7 +482,7 @@ def test_the_older_attempt_may_be_the_one_that_is_mined(engine: Engine, wallet):
 def test_a_lane_keeps_few_nonces_open_and_leaves_no_gap(engine: Engine):
     operator = engine.open_lane()
     for _ in range(MAX_OPEN_SLOTS + 2):
-        give_bonus(WalletFactory())
+        give_bonus(WalletFactory.create())
     group_transactions(now=engine.now)
 
     slots = [

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -26,7 +29,7 @@ def test_a_lane_starts_where_the_chain_is_and_stays_the_same_lane(engine: Engine
 def test_a_lane_on_the_wrong_chain_or_contract_does_nothing(
     engine: Engine, settings, setting, value
 ):
-    bonus = give_bonus(WalletFactory())
+    bonus = give_bonus(WalletFactory.create())
     setattr(settings, setting, value)
 
     with pytest.raises(lane.WrongChain):
@@ -36,7 +39,7 @@ def test_a_lane_on_the_wrong_chain_or_contract_does_nothing(
 
 
 def test_the_task_does_nothing_until_there_is_a_contract(db):
-    give_bonus(WalletFactory())
+    give_bonus(WalletFactory.create())
 
     tasks.settle_tick()
 
@@ -44,7 +47,7 @@ def test_the_task_does_nothing_until_there_is_a_contract(db):
 
 
 def test_the_task_runs_the_lane_and_may_run_twice(engine: Engine):
-    bonus = give_bonus(WalletFactory())
+    bonus = give_bonus(WalletFactory.create())
 
     tasks.settle_tick()
     tasks.settle_tick(added_by_a_later_version=1)
@@ -54,7 +57,7 @@ def test_the_task_runs_the_lane_and_may_run_twice(engine: Engine):
 
 
 def test_the_task_bears_a_node_that_does_not_answer(engine: Engine, settings):
-    bonus = give_bonus(WalletFactory())
+    bonus = give_bonus(WalletFactory.create())
     lane._environment_lane.cache_clear()
     settings.CHAIN_RPC_URL = "http://127.0.0.1:9"
 
@@ -65,9 +68,22 @@ def test_the_task_bears_a_node_that_does_not_answer(engine: Engine, settings):
     assert (bonus.sync_status, Slot.objects.count()) == ("PENDING", 0)
 
 
+def test_processes_that_serve_requests_never_load_web3():
+    program = "import django, sys; django.setup(); import kgen.urls; print('web3' in sys.modules)"
+
+    done = subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-W", "ignore", "-c", program],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "kgen.settings_test"},
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def test_workers_side_by_side_pay_each_wallet_once(committed_database, bench: Bench):
     with atomic():
-        wallets = [WalletFactory() for _ in range(40)]
+        wallets = [WalletFactory.create() for _ in range(40)]
         for wallet in wallets:
             give_bonus(wallet)
     problems = []

@@ -24,7 +24,7 @@ def refused(name: str, make) -> None:
 
 @pytest.fixture
 def wallet(db):
-    return WalletFactory()
+    return WalletFactory.create()
 
 
 def payout(wallet, **changed) -> Payout:
