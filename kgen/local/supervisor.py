@@ -193,17 +193,23 @@ class Supervisor:
         self._start_chain()
         # From the second start on nothing is missing but seconds: the web loads while the schema
         # is checked, and /readyz stays red until that is done.
-        known = self._known_contracts()
-        web = self._begin_web() if known else None
-        self._manage("migrate", "The schema is up to date")
-        if not known:
-            self._deploy_contracts()
-        web = web or self._begin_web()
-        others = [self._begin_celery("worker", "ready.", "--concurrency=2", *WORKER_OPTIONS)]
+        is_first = not (self._known_contracts() and DEMO.exists())
+        if is_first:
+            self._manage("migrate", "The schema is up to date")
+            if not self._known_contracts():
+                self._deploy_contracts()
+            demo = self._seed()
+            web = self._begin_web()
+        else:
+            self._tell(dotenv.read(DEMO))
+            web = self._begin_web()
+            self._manage("migrate", "The schema is up to date")
+        worker = self._begin_celery("worker", "ready.", "--concurrency=2", *WORKER_OPTIONS)
         schedule = f"--schedule={LOCAL / 'beat-schedule'}"
-        others.append(self._begin_celery("beat", "Starting", "--pidfile=", schedule))
-        demo = self._seed()
-        for child in (web, *others):
+        beat = self._begin_celery("beat", "Starting", "--pidfile=", schedule)
+        if not is_first:
+            demo = self._seed()
+        for child in (web, worker, beat):
             self._finish(child)
         print_summary(demo)
 
@@ -306,12 +312,16 @@ class Supervisor:
         self.runtime |= contracts
 
     def _seed(self) -> dict[str, str]:
-        services = {name: self.runtime.get(name) or self.given.get(name, "") for name in SERVICES}
-        dotenv.write(LOCAL / "runtime.env", services)
         # Secrets are stored as hashes alone, so those made earlier are handed back to be kept.
         kept = {name: value for name, value in dotenv.read(DEMO).items() if name not in SERVICES}
-        seeded = json.loads(self._manage("seed_demo", "The demo data are there", **kept))
-        demo = {"BASE_URL": self.base_url, **seeded, **services}
+        seeded = self._manage("seed_demo", "The demo data are there", **kept)
+        return self._tell(json.loads(seeded))
+
+    def _tell(self, demo: Mapping[str, str]) -> dict[str, str]:
+        """Write down where everything is, for manage.py and for scripts in other terminals."""
+        services = {name: self.runtime.get(name) or self.given.get(name, "") for name in SERVICES}
+        dotenv.write(LOCAL / "runtime.env", services)
+        demo = {**demo, "BASE_URL": self.base_url, **services}
         dotenv.write(DEMO, demo)
         return demo
 
