@@ -194,9 +194,10 @@ SMS_OUTBOX = Path(env.str("SMS_OUTBOX", default=str(BASE_DIR / ".local" / "sms.j
 
 CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="")
 CHAIN_ID = env.int("CHAIN_ID", default=31337)
-KCASH_ADDRESS = env.str("KCASH_ADDRESS", default="")
-SETTLEMENT_ADDRESS = env.str("SETTLEMENT_ADDRESS", default="")
-FLOAT_ADDRESS = env.str("FLOAT_ADDRESS", default="")
+# Addresses are lower case everywhere inside, whatever case they are given in.
+KCASH_ADDRESS = env.str("KCASH_ADDRESS", default="").lower()
+SETTLEMENT_ADDRESS = env.str("SETTLEMENT_ADDRESS", default="").lower()
+FLOAT_ADDRESS = env.str("FLOAT_ADDRESS", default="").lower()
 # The web tier derives every gamer's address from these extended public keys. The seed behind them
 # and the operator's key are needed by the settlement worker alone.
 CUSTODY_XPUB = env.str("CUSTODY_XPUB")
