@@ -385,9 +385,60 @@ BEGIN
     RETURN true;
 END $$;
 
--- Writes the legs of a posting whose accounts are locked and whose request is checked. One statement
--- whatever their number: a pool with ten thousand winners is debited in one change of its row.
+-- Writes the legs of a posting whose accounts are locked and whose request is checked: a few of them
+-- one by one, which is twice as fast for one; many in one statement, since each change of a row costs
+-- more than the one before it: a pool with ten thousand winners must be debited in one.
 CREATE FUNCTION ledger.write_legs(
+    p_posting_id uuid, p_phase smallint, p_kinds text[], p_debits bigint[], p_credits bigint[],
+    p_amounts numeric[], p_request_hash bytea
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF cardinality(p_amounts) > 4 THEN
+        PERFORM ledger.write_many_legs(
+            p_posting_id, p_phase, p_kinds, p_debits, p_credits, p_amounts, p_request_hash);
+        RETURN;
+    END IF;
+    FOR v_leg IN 1 .. cardinality(p_amounts) LOOP
+        PERFORM ledger.write_leg(
+            p_posting_id, p_phase, v_leg, p_kinds[v_leg], p_debits[v_leg], p_credits[v_leg],
+            p_amounts[v_leg], CASE WHEN v_leg = 1 THEN p_request_hash END);
+    END LOOP;
+END $$;
+
+CREATE FUNCTION ledger.write_leg(
+    p_posting_id uuid, p_phase smallint, p_leg integer, p_kind text, p_debit bigint,
+    p_credit bigint, p_amount numeric, p_request_hash bytea
+) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+DECLARE
+    v_credit_mode  "char" := (SELECT mode FROM ledger.account WHERE id = p_credit);
+    v_debit_after  numeric;
+    v_debit_seq    bigint;
+    v_credit_after numeric;
+    v_credit_seq   bigint;
+BEGIN
+    UPDATE ledger.account SET balance = balance - p_amount, seq = seq + 1
+     WHERE id = p_debit AND mode <> 'N'
+    RETURNING balance, seq INTO v_debit_after, v_debit_seq;
+    IF v_credit_mode = 'S' THEN
+        UPDATE ledger.account SET balance = balance + p_amount, seq = seq + 1
+         WHERE id = p_credit
+        RETURNING balance, seq INTO v_credit_after, v_credit_seq;
+    ELSIF v_credit_mode = 'Q' THEN
+        INSERT INTO ledger.pending_credit (account_id, posting_id, phase, leg, amount)
+        VALUES (p_credit, p_posting_id, p_phase, p_leg, p_amount);
+    END IF;
+    INSERT INTO ledger.transfer (
+        posting_id, phase, leg, kind, debit_id, credit_id, amount,
+        debit_seq, credit_seq, debit_after, credit_after, request_hash
+    ) VALUES (
+        p_posting_id, p_phase, p_leg, p_kind, p_debit, p_credit, p_amount,
+        v_debit_seq, v_credit_seq, v_debit_after, v_credit_after, p_request_hash
+    );
+END $$;
+
+CREATE FUNCTION ledger.write_many_legs(
     p_posting_id uuid, p_phase smallint, p_kinds text[], p_debits bigint[], p_credits bigint[],
     p_amounts numeric[], p_request_hash bytea
 ) RETURNS void
@@ -453,8 +504,10 @@ CREATE FUNCTION ledger.post(
 ) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
 DECLARE
-    v_legs  integer := cardinality(p_amounts);
-    v_sound integer;
+    v_legs                   integer := cardinality(p_amounts);
+    v_sound                  integer;
+    v_is_queue_debited       boolean;
+    v_is_queue_on_both_sides boolean;
 BEGIN
     IF coalesce(v_legs, 0) = 0 OR cardinality(p_kinds) IS DISTINCT FROM v_legs
        OR cardinality(p_debits) IS DISTINCT FROM v_legs
@@ -484,7 +537,9 @@ BEGIN
         RETURN false;
     END IF;
 
-    SELECT count(*) INTO v_sound
+    SELECT count(*), bool_or(debit.mode = 'Q'),
+           bool_or(credit.mode = 'Q' AND credit.id = ANY (p_debits))
+      INTO v_sound, v_is_queue_debited, v_is_queue_on_both_sides
       FROM unnest(p_debits, p_credits) AS leg (debit_id, credit_id)
       JOIN ledger.account AS debit ON debit.id = leg.debit_id
       JOIN ledger.account AS credit
@@ -493,9 +548,7 @@ BEGIN
         RAISE EXCEPTION 'no such account, or accounts of two assets' USING ERRCODE = 'LG404';
     END IF;
     -- Whether a queued account can pay would depend on which of its own credits count already.
-    IF EXISTS (SELECT FROM ledger.account
-                WHERE id = ANY (p_debits) AND id = ANY (p_credits) AND mode = 'Q')
-    THEN
+    IF v_is_queue_on_both_sides THEN
         RAISE EXCEPTION 'a queued account is debited or credited in a posting, not both'
             USING ERRCODE = 'LG400';
     END IF;
@@ -506,7 +559,9 @@ BEGIN
         RAISE EXCEPTION 'a hold is ended as a whole' USING ERRCODE = 'LG400';
     END IF;
 
-    PERFORM ledger.fold_pending_credits(p_debits);
+    IF v_is_queue_debited THEN
+        PERFORM ledger.fold_pending_credits(p_debits);
+    END IF;
     PERFORM ledger.write_legs(
         p_posting_id, p_phase, p_kinds, p_debits, p_credits, p_amounts, NULL);
     RETURN true;

@@ -1,0 +1,220 @@
+"""What the database itself refuses, to the application and to its owner."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+from psycopg2.errors import CheckViolation
+
+from kgen.common.database_roles import owner_settings
+from kgen.common.identifiers import uuid7
+from wallet import ledger, welcome_bonus
+from wallet.models import LedgerAccount, Transfer, Wallet, WalletTransaction
+from wallet.tests.factories import WalletFactory
+
+TABLES = ("asset", "bucket", "account", "transfer", "pending_credit")
+APPEND_ONLY = "LG001"
+
+
+@pytest.fixture
+def wallet(db) -> Wallet:
+    wallet = WalletFactory.create()
+    welcome_bonus.grant(wallet=wallet, now=timezone.now())
+    return wallet
+
+
+@pytest.fixture
+def owner(committed_database) -> Iterator[Any]:
+    """A connection with the owner's login, who could do anything but for the triggers."""
+    with transaction.atomic():
+        welcome_bonus.grant(wallet=WalletFactory.create(), now=timezone.now())
+    login = owner_settings(connection.settings_dict)
+    opened = psycopg2.connect(
+        user=login["USER"],
+        password=login["PASSWORD"],
+        host=login["HOST"],
+        port=login["PORT"],
+        dbname=connection.settings_dict["NAME"],
+    )
+    yield opened
+    opened.close()
+
+
+def refused(statement: str) -> str | None:
+    """The SQLSTATE with which a statement of the application fails."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+    except DatabaseError as error:
+        return error.__cause__.pgcode
+    return None
+
+
+def refused_to(owner: Any, statement: str) -> str | None:
+    """The SQLSTATE with which a statement of the owner fails; whatever it did is undone."""
+    try:
+        with owner.cursor() as cursor:
+            cursor.execute(statement)
+    except psycopg2.Error as error:
+        return error.pgcode
+    finally:
+        owner.rollback()
+    return None
+
+
+def everything() -> tuple[list[object], list[object], list[object]]:
+    return (
+        list(LedgerAccount.objects.order_by("pk").values_list()),
+        list(Transfer.objects.order_by("pk").values_list()),
+        list(WalletTransaction.objects.values_list()),
+    )
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize(
+    "change", ["INSERT INTO {} DEFAULT VALUES", "DELETE FROM {}", "TRUNCATE {}"]
+)
+def test_application_may_only_read_the_ledger(wallet, table, change):
+    before = everything()
+
+    code = refused(change.format(f"ledger.{table}"))
+
+    assert code == "42501"
+    assert everything() == before
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        "UPDATE ledger.account SET balance = 1000000",
+        "UPDATE ledger.transfer SET amount = 1",
+        "UPDATE ledger.pending_credit SET amount = 1",
+        "UPDATE ledger.bucket SET mode = 'N'",
+        "DELETE FROM wallet_wallettransaction",
+        "TRUNCATE wallet_wallettransaction",
+        "UPDATE wallet_wallettransaction SET amount = 1",
+        "UPDATE wallet_wallettransaction SET seq = 9",
+        "CREATE TABLE ledger.mine (id int)",
+        "DROP TABLE ledger.transfer",
+        "ALTER TABLE ledger.account DISABLE TRIGGER ALL",
+    ],
+)
+def test_application_may_not_rewrite_money(wallet, update):
+    before = everything()
+
+    assert refused(update) == "42501"
+    assert everything() == before
+
+
+def test_helpers_of_the_ledger_do_nothing_for_the_application(wallet):
+    bonus = ledger.wallet_account(wallet.pk, ledger.Bucket.BONUS)
+    before = everything()
+
+    codes = [
+        refused(statement)
+        for statement in (
+            f"SELECT ledger.write_leg(uuidv7(), 0::smallint, 1, 'GRANT', 1, {bonus}, 50, NULL)",
+            f"SELECT ledger.fold_pending_credits('{{{bonus}}}')",
+            f"SELECT ledger.lock_accounts('{{{bonus}}}', '{{}}')",
+        )
+    ]
+
+    assert codes == ["42501"] * 3
+    assert everything() == before
+
+
+def test_not_even_the_owner_rewrites_history(owner):
+    month = month_of_a_transfer()
+    changes = [
+        "UPDATE ledger.transfer SET amount = 1",
+        "DELETE FROM ledger.transfer",
+        "TRUNCATE ledger.transfer",
+        "UPDATE {month} SET amount = 1",
+        "DELETE FROM {month}",
+        "TRUNCATE {month}",
+        "DELETE FROM ledger.account",
+        "TRUNCATE ledger.account",
+        "UPDATE ledger.account SET mode = 'N'",
+        "UPDATE ledger.account SET owner_id = 77",
+        "DELETE FROM wallet_wallettransaction",
+        "TRUNCATE wallet_wallettransaction CASCADE",
+        "UPDATE wallet_wallettransaction SET amount = 1",
+        "UPDATE wallet_wallettransaction SET created_at = now()",
+    ]
+    before = everything()
+
+    codes = {change: refused_to(owner, change.format(month=month)) for change in changes}
+
+    assert codes == dict.fromkeys(changes, APPEND_ONLY)
+    assert everything() == before
+
+
+def test_balance_below_zero_is_refused_to_everybody(owner):
+    code = refused_to(owner, "UPDATE ledger.account SET balance = -1 WHERE bucket = 'bonus'")
+
+    assert code == "23514"
+
+
+def month_of_a_transfer() -> str:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tableoid::regclass::text FROM ledger.transfer LIMIT 1")
+        month: str = cursor.fetchone()[0]
+    return month
+
+
+def test_nobody_but_the_application_may_call_the_ledger(owner):
+    with owner.cursor() as cursor:
+        cursor.execute("CREATE ROLE passer_by")
+        try:
+            cursor.execute(
+                "SELECT count(*) FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace"
+                " AND has_function_privilege('passer_by', oid, 'EXECUTE')"
+            )
+            assert cursor.fetchone() == (0,)
+        finally:
+            owner.rollback()
+
+
+def test_sync_of_a_transaction_moves_on(wallet):
+    WalletTransaction.objects.update(
+        sync_status=WalletTransaction.SyncStatus.COMPLETED, modified_at=timezone.now()
+    )
+
+    assert WalletTransaction.objects.get().sync_status == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"amount": 0},
+        {"direction": "DEBIT"},
+        {"counterparty": "0xABC"},
+        {"sync_status": "DONE"},
+        {"type": "REFUND"},
+        {"seq": 0},
+    ],
+)
+def test_impossible_transactions_are_refused(wallet, wrong):
+    now = timezone.now()
+    given = {
+        "uid": uuid7(),
+        "wallet": wallet,
+        "seq": 2,
+        "type": "REWARD_CLAIM",
+        "direction": "CREDIT",
+        "amount": 5,
+        "counterparty": "0x" + "ab" * 20,
+        "name": "Reward",
+        "description": "Reward",
+        "created_at": now,
+        "modified_at": now,
+    }
+
+    with pytest.raises(Exception, match="wallet_transaction") as refusal, transaction.atomic():
+        WalletTransaction.objects.create(**{**given, **wrong})
+
+    assert isinstance(refusal.value.__cause__, CheckViolation)
+    assert WalletTransaction.objects.count() == 1
