@@ -67,11 +67,11 @@ class _GameScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
 
 class _GamerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     target_class = GamerAuthentication
-    name = ["clientId", "clientSecret", "token"]
+    name = "token"
 
-    def get_security_definition(self, auto_schema: Any) -> list[dict[str, str]]:
-        return [
-            {"type": "apiKey", "in": "header", "name": "x-clientID"},
-            {"type": "apiKey", "in": "header", "name": "x-clientSecret"},
-            {"type": "apiKey", "in": "query", "name": "token"},
-        ]
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "query", "name": "token"}
+
+    def get_security_requirement(self, auto_schema: Any) -> dict[str, list[str]]:
+        # One requirement of three parts: all are needed together.
+        return {"clientId": [], "clientSecret": [], "token": []}

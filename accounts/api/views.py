@@ -3,15 +3,11 @@
 from collections.abc import Sequence
 from typing import ClassVar, cast
 
-from drf_spectacular.utils import OpenApiResponse
-
 from accounts.api.authentication import Caller, GameAuthentication, GamerAuthentication
 from accounts.models import Game, GameSecret
 from accounts.sessions import GamerBlocked
 from kgen.common.api.rate_limits import Bucket
-from kgen.common.api.schema import refusals
 from kgen.common.api.views import ApiViewSet
-from kgen.common.errors import Refusal
 
 
 class GameViewSet(ApiViewSet):
@@ -38,6 +34,7 @@ class GamerViewSet(ApiViewSet):
     """For calls with a gamer's token: `caller` is the one place that every look-up starts from."""
 
     authentication_classes = [GamerAuthentication]
+    common_refusals = (GamerBlocked,)
     # Actions that also draw from the gamer's own limit of events (contract 0).
     event_actions: ClassVar[frozenset[str]] = frozenset()
 
@@ -56,11 +53,6 @@ class GamerViewSet(ApiViewSet):
 
     def key_owner(self) -> tuple[str, str]:
         return str(self.caller.game.uid), str(self.caller.gamer.uid)
-
-
-def gamer_refusals(*own: type[Refusal], post: bool = False) -> dict[int, OpenApiResponse]:
-    """`refusals` for an endpoint that asks for a gamer's token."""
-    return refusals(GamerBlocked, *own, post=post)
 
 
 def client_bucket(game: Game) -> Bucket:

@@ -24,7 +24,7 @@ class GameFactory(DjangoModelFactory[Game]):
     gamer_event_rate = 1_000_000
     created_at = factory.LazyFunction(timezone.now)
 
-    @factory.post_generation  # type: ignore[untyped-decorator]
+    @factory.post_generation
     def with_secret(self: Any, create, extracted, **kwargs):
         GameSecret.objects.create(
             game=self, secret_hash=hash_of(secret_of(self)), created_at=self.created_at

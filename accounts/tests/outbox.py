@@ -12,5 +12,6 @@ def sent_to(outbox: Path) -> list[tuple[str, str]]:
 
 
 def _only_code(text: str) -> str:
-    (code,) = re.findall(r"(?<!\d)\d{6}(?!\d)", text)
-    return code
+    codes: list[str] = re.findall(r"(?<!\d)\d{6}(?!\d)", text)
+    assert len(codes) == 1
+    return codes[0]

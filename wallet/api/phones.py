@@ -10,8 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import otp, phones
-from accounts.api.views import GamerViewSet, gamer_refusals
+from accounts.api.views import GamerViewSet
 from kgen.common.api.fields import StrictTextField, TextOrIntegerField
+from kgen.common.api.schema import refuses
 from wallet import linking
 
 _OTP = re.compile(r"[0-9]{6}", re.ASCII)
@@ -58,20 +59,13 @@ class PhoneVerified(serializers.Serializer[Any]):
 class OtpViewSet(GamerViewSet):
     counted_actions = frozenset({"request_otp", "verify_otp"})
 
-    @extend_schema(
-        operation_id="request_otp",
-        request=PhoneFields,
-        responses={
-            200: OtpRequested,
-            **gamer_refusals(
-                phones.PhoneCountryNotServed,
-                otp.AlreadyLinked,
-                otp.ResendTooSoon,
-                otp.RequestLimitReached,
-                otp.DeliveryFailed,
-                post=True,
-            ),
-        },
+    @extend_schema(operation_id="request_otp", request=PhoneFields, responses=OtpRequested)
+    @refuses(
+        phones.PhoneCountryNotServed,
+        otp.AlreadyLinked,
+        otp.ResendTooSoon,
+        otp.RequestLimitReached,
+        otp.DeliveryFailed,
     )
     def request_otp(self, request: Request) -> Response:
         phone = self.parse(PhoneFields)["phone"]
@@ -82,22 +76,15 @@ class OtpViewSet(GamerViewSet):
             {"authCode": issued.request.auth_code, "isNewUser": gamer.kgen_account_id is None}
         )
 
-    @extend_schema(
-        operation_id="verify_otp",
-        request=VerifyFields,
-        responses={
-            200: PhoneVerified,
-            **gamer_refusals(
-                phones.PhoneCountryNotServed,
-                otp.OtpInvalid,
-                otp.OtpExpired,
-                otp.OtpNotFound,
-                otp.TooManyAttempts,
-                otp.AlreadyLinked,
-                linking.PhoneLinkedToAnotherGamer,
-                post=True,
-            ),
-        },
+    @extend_schema(operation_id="verify_otp", request=VerifyFields, responses=PhoneVerified)
+    @refuses(
+        phones.PhoneCountryNotServed,
+        otp.OtpInvalid,
+        otp.OtpExpired,
+        otp.OtpNotFound,
+        otp.TooManyAttempts,
+        otp.AlreadyLinked,
+        linking.PhoneLinkedToAnotherGamer,
     )
     def verify_otp(self, request: Request) -> Response:
         fields = self.parse(VerifyFields)

@@ -21,7 +21,7 @@ from kgen.common.api.fields import (
     StrictTextField,
     TextOrIntegerField,
 )
-from kgen.common.api.schema import refusals
+from kgen.common.api.schema import refuses
 from kgen.common.api.views import Handler
 from wallet import onboarding
 
@@ -103,12 +103,9 @@ class SessionViewSet(GameViewSet):
     @extend_schema(
         operation_id="open_session",
         request=SessionFields,
-        responses={
-            201: SessionAnswer,
-            200: SessionAnswer,
-            **refusals(sessions.GamerBlocked, onboarding.SessionNotStarted, post=True),
-        },
+        responses={201: SessionAnswer, 200: SessionAnswer},
     )
+    @refuses(sessions.GamerBlocked, onboarding.SessionNotStarted)
     def create(self, request: Request) -> Response:
         profile = self.parse(SessionFields)
         gamer_id = profile.pop("gamer_id")

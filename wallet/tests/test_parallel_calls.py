@@ -1,12 +1,19 @@
 """Calls that race each other, each on a connection of its own and really committed."""
 
+from functools import partial
+
+import orjson
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
 from accounts.models import Gamer, OtpRequest
+from accounts.sms.outbox import FileOutbox
 from accounts.tests.api import GameClient, error_body
 from accounts.tests.factories import GameFactory
 from accounts.tests.outbox import sent_to
 from accounts.tests.threads import all_at_once
+from kgen.common.api.idempotency import first_answer, keep, keyed_request
 from kgen.common.models import KeptAnswer
 from wallet import custody, ledger
 from wallet.models import KgenWallet, WalletTransaction
@@ -77,7 +84,9 @@ def test_otp_requests_wait_for_each_other(outbox):
 def test_sends_to_one_phone_are_counted_over_all_games(outbox):
     gamers = [new_gamer(GameClient(GameFactory())) for _ in range(8)]
 
-    answers = all_at_once([lambda g=g: g.post("/verification/otp/_request", PHONE) for g in gamers])
+    answers = all_at_once(
+        [partial(gamer.post, "/verification/otp/_request", PHONE) for gamer in gamers]
+    )
 
     assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429] * 3
     assert len(sent_to(outbox)) == 5
@@ -124,8 +133,8 @@ def test_one_of_two_gamers_gets_the_phone(outbox):
 
     answers = all_at_once(
         [
-            lambda g=g, p=p: g.post("/verification/otp/_verify", p)
-            for g, p in zip(gamers, proofs, strict=True)
+            partial(gamer.post, "/verification/otp/_verify", proof)
+            for gamer, proof in zip(gamers, proofs, strict=True)
         ]
     )
 
@@ -133,3 +142,37 @@ def test_one_of_two_gamers_gets_the_phone(outbox):
     loser = max(answers, key=lambda answer: answer.status_code)
     assert error_body(loser) == {"error": "PHONE_LINKED_TO_ANOTHER_GAMER", "details": {}}
     assert Gamer.objects.exclude(kgen_account=None).count() == 1
+
+
+def test_key_is_held_while_its_call_runs_and_free_when_that_dies():
+    client = GameClient(GameFactory())
+    running = keyed_request(
+        client=str(client.game.uid),
+        gamer="g",
+        path="/api/v1/session",
+        key="k",
+        body=orjson.dumps({"gamer_id": "g"}),
+    )
+
+    with transaction.atomic():
+        first_answer(request=running, now=timezone.now())
+        keep(request=running, status=201, body=b"", now=timezone.now())
+        [meanwhile] = all_at_once([lambda: client.post("/session", {"gamer_id": "g"}, key="k")])
+        transaction.set_rollback(True)
+    afterwards = client.post("/session", {"gamer_id": "g"}, key="k")
+
+    assert meanwhile.status_code == 409
+    assert error_body(meanwhile) == {"error": "REQUEST_IN_PROGRESS", "details": {}}
+    assert meanwhile["Retry-After"] == "1"
+    assert afterwards.status_code == 201
+    assert "Idempotent-Replayed" not in afterwards
+
+
+def test_each_sms_is_one_line_of_the_outbox(outbox):
+    all_at_once([partial(FileOutbox().send, f"+1202555{n:04d}", "ü" * 500) for n in range(16)])
+
+    lines = [orjson.loads(line) for line in outbox.read_bytes().splitlines()]
+    assert sorted(line["phone"] for line in lines) == [f"+1202555{n:04d}" for n in range(16)]
+    assert {line["text"] for line in lines} == {"ü" * 500}
+    assert all(set(line) == {"at", "phone", "text"} for line in lines)
+    assert outbox.stat().st_mode & 0o777 == 0o600

@@ -313,6 +313,7 @@ def test_right_otp_links_the_gamer_to_the_wallet_of_the_phone(caller, gamer, out
     assert answer.json() == {"message": "Phone number verified successfully"}
     assert gamer.kgen_account.phone == "+12025550143"
     assert wallet.account == gamer.kgen_account
+    assert wallet.hd_index is not None
     assert wallet.address == custody.kgen_address(wallet.hd_index)
 
 

@@ -48,7 +48,7 @@ class ApiErrorMiddleware:
             response = plain_response(request, response.status_code)
         response["Cache-Control"] = "no-store"
         if request.path_info.startswith("/api/v1/") and "RateLimit-Limit" not in response:
-            for name, value in rate_limits.UNCOUNTED.headers().items():
+            for name, value in rate_limits.uncounted().headers().items():
                 response[name] = value
         return response
 

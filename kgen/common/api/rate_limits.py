@@ -79,8 +79,9 @@ class Allowance:
         }
 
 
-# For answers that no bucket was asked for: the caller is not known, or Valkey is away.
-UNCOUNTED = Allowance(limit=100, remaining=100, reset=timedelta(0))
+def uncounted(limit: int = 100) -> Allowance:
+    """For answers that no bucket was asked for: the caller is not known, or Valkey is away."""
+    return Allowance(limit=limit, remaining=limit, reset=timedelta(0))
 
 
 def draw(buckets: Sequence[Bucket], *, must_count: bool) -> tuple[bool, Allowance]:
@@ -99,7 +100,7 @@ def draw(buckets: Sequence[Bucket], *, must_count: bool) -> tuple[bool, Allowanc
         logger.warning("Valkey does not answer: requests are not counted")
         if must_count:
             raise Unavailable from None
-        return True, UNCOUNTED
+        return True, uncounted(buckets[0].per_second)
 
     allowances = [
         Allowance(

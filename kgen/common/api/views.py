@@ -47,6 +47,9 @@ class ApiViewSet(ViewSet):
     # Actions that are refused while requests cannot be counted: guesses at OTPs, and money.
     counted_actions: ClassVar[frozenset[str]] = frozenset()
 
+    # What every handler refuses beyond what any call can meet; for the API's document.
+    common_refusals: ClassVar[tuple[type[Refusal], ...]] = ()
+
     _renderer: ClassVar[JsonRenderer] = JsonRenderer()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -103,7 +106,7 @@ class ApiViewSet(ViewSet):
 
     def query(self, serializer: type[BaseSerializer[Any]]) -> Any:
         """The query string, through `serializer`."""
-        checked = serializer(data=self.request.GET)
+        checked = serializer(data=self.request.GET.dict())
         checked.is_valid(raise_exception=True)
         return checked.validated_data
 

@@ -1,0 +1,482 @@
+from datetime import timedelta
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from django_otp.oath import totp
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from accounts import clients
+from accounts.models import Game, OtpRequest, PhoneVerification
+from accounts.tests.factories import (
+    GameFactory,
+    GamerFactory,
+    KgenAccountFactory,
+    SessionFactory,
+    token_for,
+)
+from accounts.tests.staff import PASSWORD, staff_client, staff_user
+from kgen.common.admin import OPERATORS, SUPPORT
+
+pytestmark = pytest.mark.django_db
+
+LOGIN = "/admin/login/?next=/admin/"
+WRONG_CODE = "That code is not right or was already used. Try the next one."
+
+
+def log_in(user, code, password=PASSWORD):
+    return Client().post(
+        LOGIN,
+        {"username": user.username, "password": password, "otp_token": code, "next": "/admin/"},
+    )
+
+
+def code_of(user):
+    return f"{totp(TOTPDevice.objects.get(user=user).bin_key):06}"
+
+
+def codenames(role):
+    return {
+        f"{permission.content_type.app_label}.{permission.codename}"
+        for permission in Group.objects.get(name=role).permissions.select_related("content_type")
+    }
+
+
+# --- Signing in ----------------------------------------------------------------------------------
+
+
+def test_login_takes_password_and_authenticator_code():
+    user = staff_user(OPERATORS)
+
+    response = log_in(user, code_of(user))
+
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+
+
+def test_login_takes_a_code_typed_with_a_space():
+    user = staff_user(OPERATORS)
+    code = code_of(user)
+
+    response = log_in(user, f"{code[:3]} {code[3:]}")
+
+    assert response.status_code == 302
+
+
+def test_login_takes_a_backup_code_once():
+    user = staff_user(OPERATORS)
+    StaticDevice.objects.create(user=user, name="Backup").token_set.create(token="abcd2345")
+
+    first, second = log_in(user, "ABCD2345"), log_in(user, "abcd2345")
+
+    assert first.status_code == 302
+    assert second.status_code == 200
+    assert WRONG_CODE in second.content.decode()
+
+
+def test_login_refuses_a_wrong_code_and_does_not_write_the_password_back():
+    user = staff_user(OPERATORS)
+
+    response = log_in(user, "000000")
+
+    assert WRONG_CODE in response.content.decode()
+    assert PASSWORD not in response.content.decode()
+    assert "sessionid" not in response.cookies
+
+
+def test_login_refuses_a_code_used_before():
+    user = staff_user(OPERATORS)
+    code = code_of(user)
+    log_in(user, code)
+
+    response = log_in(user, code)
+
+    assert WRONG_CODE in response.content.decode()
+
+
+def test_login_refuses_the_password_alone():
+    user = staff_user(OPERATORS)
+
+    response = log_in(user, "")
+
+    assert "Enter the six digits of your authenticator app" in response.content.decode()
+
+
+def test_login_refuses_an_authenticator_not_yet_confirmed():
+    user = staff_user(OPERATORS)
+    code = code_of(user)
+    TOTPDevice.objects.update(confirmed=False)
+
+    response = log_in(user, code)
+
+    assert WRONG_CODE in response.content.decode()
+
+
+def test_staff_signed_in_without_a_code_see_nothing():
+    client = Client()
+    client.force_login(User.objects.create_superuser("root", password=PASSWORD))
+
+    response = client.get("/admin/")
+
+    assert (response.status_code, response["Location"]) == (302, LOGIN)
+
+
+def test_pages_let_a_browser_name_their_origin():
+    signed_in = staff_client(OPERATORS)
+
+    # With "no-referrer" browsers send forms with "Origin: null", and each would be refused.
+    assert Client().get(LOGIN)["Referrer-Policy"] == "same-origin"
+    assert signed_in.get("/admin/")["Referrer-Policy"] == "same-origin"
+
+
+def test_form_of_another_origin_is_refused():
+    client = Client(enforce_csrf_checks=True)
+
+    response = client.post(LOGIN, {"username": "sam"}, headers={"origin": "https://evil.example"})
+
+    assert response.status_code == 403
+
+
+# --- Roles ---------------------------------------------------------------------------------------
+
+READING = {
+    "accounts.view_game",
+    "accounts.view_gamer",
+    "rewards.view_reward",
+    "tournaments.view_participation",
+    "tournaments.view_tournament",
+    "wallet.view_attempt",
+    "wallet.view_ledgeraccount",
+    "wallet.view_payout",
+    "wallet.view_slot",
+    "wallet.view_wallet",
+    "wallet.view_wallettransaction",
+}
+
+
+def test_make_roles_gives_operators_exactly_their_permissions():
+    call_command("make_roles", verbosity=0)
+
+    assert codenames(OPERATORS) == READING | {
+        "accounts.add_game",
+        "accounts.add_secret_game",
+        "accounts.change_game",
+        "accounts.disable_secret_game",
+        "accounts.grant_reward_gamer",
+        "tournaments.add_tournament",
+        "tournaments.cancel_tournament",
+        "tournaments.change_tournament",
+        "tournaments.publish_tournament",
+        "tournaments.settle_tournament",
+    }
+
+
+def test_make_roles_gives_support_exactly_its_permissions():
+    call_command("make_roles", verbosity=0)
+
+    assert codenames(SUPPORT) == READING | {
+        "accounts.block_gamer",
+        "accounts.unblock_gamer",
+        "wallet.freeze_wallet",
+        "wallet.unfreeze_wallet",
+    }
+
+
+def test_make_roles_takes_back_what_a_role_must_not_have():
+    call_command("make_roles", verbosity=0)
+    operators, support = Group.objects.get(name=OPERATORS), Group.objects.get(name=SUPPORT)
+    support.permissions.add(*operators.permissions.all())
+
+    call_command("make_roles", verbosity=0)
+
+    assert "tournaments.cancel_tournament" not in codenames(SUPPORT)
+
+
+# --- Games ---------------------------------------------------------------------------------------
+
+
+def test_game_add_shows_credentials_that_work_once():
+    operator = staff_client(OPERATORS)
+
+    response = operator.post(
+        "/admin/accounts/game/add/",
+        {
+            "name": "Carrom",
+            "game_uid": "carrom",
+            "is_sandbox": "on",
+            "min_withdrawal": "500",
+            "rate_limit": "100",
+            "gamer_event_rate": "10",
+        },
+    )
+
+    game = Game.objects.get()
+    secret = response.context["secret"]
+    page = operator.get(reverse("admin:accounts_game_change", args=[game.pk]))
+    assert clients.authenticate(client_id=game.client_id, client_secret=secret).game == game
+    assert (game.name, game.game_uid, game.min_withdrawal) == ("Carrom", "carrom", 500)
+    assert secret in response.content.decode()
+    assert secret not in page.content.decode()
+    assert LogEntry.objects.get().get_change_message() == "Added."
+
+
+def test_game_add_refuses_a_name_that_is_taken():
+    operator = staff_client(OPERATORS)
+    GameFactory(game_uid="carrom")
+
+    response = operator.post(
+        "/admin/accounts/game/add/",
+        {
+            "name": "Carrom",
+            "game_uid": "carrom",
+            "min_withdrawal": "-1",
+            "rate_limit": "0",
+            "gamer_event_rate": "10",
+        },
+    )
+
+    errors = response.context["adminform"].form.errors
+    assert set(errors) == {"game_uid", "min_withdrawal", "rate_limit"}
+    assert Game.objects.count() == 1
+
+
+def test_game_settings_change_only_with_a_reason():
+    operator = staff_client(OPERATORS)
+    game = GameFactory(min_withdrawal=1000)
+    page = reverse("admin:accounts_game_change", args=[game.pk])
+    changed = {
+        "name": game.name,
+        "is_active": "on",
+        "min_withdrawal": "300",
+        "rate_limit": "100",
+        "gamer_event_rate": "10",
+    }
+
+    without = operator.post(page, changed)
+    game.refresh_from_db()
+    before = game.min_withdrawal
+    operator.post(page, {**changed, "reason": "agreed with the studio"})
+
+    game.refresh_from_db()
+    assert without.context["adminform"].form.errors == {"reason": ["Say why you change it."]}
+    assert (before, game.min_withdrawal) == (1000, 300)
+    assert (
+        LogEntry.objects.get().get_change_message()
+        == "Changed min_withdrawal, rate_limit, gamer_event_rate: agreed with the studio"
+    )
+
+
+def test_second_secret_is_shown_once_and_both_work():
+    operator = staff_client(OPERATORS)
+    new = clients.create_game(name="Carrom", now=timezone.now())
+    page = reverse("admin:accounts_game_add_secret", args=[new.game.pk])
+
+    response = operator.post(page, {"reason": "rotation"})
+
+    second = response.context["secret"]
+    clients.authenticate(client_id=new.game.client_id, client_secret=new.secret)
+    clients.authenticate(client_id=new.game.client_id, client_secret=second)
+    assert LogEntry.objects.get().get_change_message() == "Add a second secret: rotation"
+    assert second not in str(response.cookies)
+
+
+def test_third_secret_is_not_offered():
+    operator = staff_client(OPERATORS)
+    new = clients.create_game(name="Carrom", now=timezone.now())
+    clients.add_secret(game=new.game, now=timezone.now())
+
+    page = reverse("admin:accounts_game_add_secret", args=[new.game.pk])
+    response = operator.post(page, {"reason": "one more"})
+
+    assert response.status_code == 302
+    assert new.game.secrets.count() == 2
+
+
+def test_disabled_secret_opens_nothing_any_more():
+    operator = staff_client(OPERATORS)
+    new = clients.create_game(name="Carrom", now=timezone.now())
+    second = clients.add_secret(game=new.game, now=timezone.now())
+    old = new.game.secrets.earliest("id")
+
+    page = reverse("admin:accounts_game_disable_secret", args=[new.game.pk])
+    operator.post(page, {"secret": old.pk, "reason": "rotated"})
+
+    clients.authenticate(client_id=new.game.client_id, client_secret=second)
+    with pytest.raises(clients.ClientRefused):
+        clients.authenticate(client_id=new.game.client_id, client_secret=new.secret)
+
+
+def test_secret_of_another_game_cannot_be_disabled():
+    operator = staff_client(OPERATORS)
+    game, other = GameFactory(), GameFactory()
+
+    page = reverse("admin:accounts_game_disable_secret", args=[game.pk])
+    response = operator.post(page, {"secret": other.secrets.get().pk, "reason": "by mistake"})
+
+    assert set(response.context["form"].errors) == {"secret"}
+    assert other.secrets.get().disabled_at is None
+
+
+def test_support_may_read_a_game_and_change_nothing():
+    support = staff_client(SUPPORT)
+    game = GameFactory()
+    page = reverse("admin:accounts_game_change", args=[game.pk])
+
+    assert support.get(page).status_code == 200
+    assert support.post(page, {"name": "mine"}).status_code == 403
+    assert support.get("/admin/accounts/game/add/").status_code == 403
+    for act in ("add_secret", "disable_secret"):
+        response = support.post(
+            reverse(f"admin:accounts_game_{act}", args=[game.pk]), {"reason": "no"}
+        )
+        assert response.status_code == 403
+    assert game.secrets.count() == 1
+
+
+# --- Gamers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "term",
+    ["+919876543210", "+91 98765-43210", "9876543210", "g-found", "Swift", "swi", "S@example.com"],
+)
+def test_gamer_search_goes_straight_to_the_one_found(term):
+    support = staff_client(SUPPORT)
+    found = GamerFactory(
+        gamer_id="g-found",
+        username="Swift",
+        email="s@example.com",
+        kgen_account=KgenAccountFactory(phone="+919876543210"),
+    )
+    GamerFactory(gamer_id="x-other", username="Other")
+
+    response = support.get("/admin/accounts/gamer/", {"q": term})
+
+    assert response["Location"] == reverse("admin:accounts_gamer_change", args=[found.pk])
+
+
+def test_gamer_search_finds_the_account_id():
+    support = staff_client(SUPPORT)
+    found = GamerFactory()
+
+    response = support.get("/admin/accounts/gamer/", {"q": str(found.uid)})
+
+    assert response["Location"] == reverse("admin:accounts_gamer_change", args=[found.pk])
+
+
+def test_gamer_search_lists_the_gamers_of_all_games():
+    support = staff_client(SUPPORT)
+    gamers = [GamerFactory(gamer_id="g-1"), GamerFactory(gamer_id="g-1")]
+    GamerFactory(gamer_id="h-1")
+
+    response = support.get("/admin/accounts/gamer/", {"q": "g-1"})
+
+    assert set(response.context["cl"].result_list) == set(gamers)
+
+
+@pytest.mark.parametrize("term", ["nobody", "0x" + "0" * 40, "\x00", "'; --", "123", "9" * 40])
+def test_gamer_search_without_a_hit_says_so(term):
+    support = staff_client(SUPPORT)
+    GamerFactory()
+
+    response = support.get("/admin/accounts/gamer/", {"q": term, "is_blocked__exact": "1"})
+
+    assert response.status_code == 200
+    assert list(response.context["cl"].result_list) == []
+
+
+def test_gamer_list_masks_phones_and_the_page_shows_the_whole():
+    support = staff_client(SUPPORT)
+    gamer = GamerFactory(kgen_account=KgenAccountFactory(phone="+919876543210"))
+
+    listed = support.get("/admin/accounts/gamer/").content.decode()
+    page = support.get(reverse("admin:accounts_gamer_change", args=[gamer.pk])).content.decode()
+
+    assert "+91******3210" in listed
+    assert "+919876543210" not in listed
+    assert "+919876543210" in page
+
+
+def test_gamer_page_shows_sessions_and_otps_but_neither_tokens_nor_codes():
+    support = staff_client(SUPPORT)
+    session = SessionFactory(device_id="pixel-9")
+    token = token_for(session)
+    now = timezone.now()
+    gamer = session.gamer
+    OtpRequest.objects.create(
+        verification=PhoneVerification.objects.create(gamer=gamer, phone="+919876543210"),
+        auth_code="525503817264019",
+        code_hash="c" * 64,
+        created_at=now,
+        expires_at=now + timedelta(minutes=5),
+        game=gamer.game,
+        gamer=gamer,
+        phone="+919876543210",
+        prefix="+919876543",
+    )
+
+    page = support.get(reverse("admin:accounts_gamer_change", args=[gamer.pk])).content.decode()
+
+    assert "pixel-9" in page
+    assert "+919876543210" in page
+    for hidden in (token, clients.hash_of(token), "525503817264019", "c" * 64):
+        assert hidden not in page
+
+
+def test_gamer_page_survives_a_joining_date_that_is_none():
+    support = staff_client(SUPPORT)
+    gamer = GamerFactory(date_joined=2**53 - 1)
+
+    response = support.get(reverse("admin:accounts_gamer_change", args=[gamer.pk]))
+
+    assert response.status_code == 200
+
+
+def test_block_and_unblock_need_a_reason_and_are_logged():
+    support = staff_client(SUPPORT)
+    gamer = GamerFactory()
+    block = reverse("admin:accounts_gamer_block", args=[gamer.pk])
+
+    support.post(block, {"reason": ""})
+    gamer.refresh_from_db()
+    without_reason = gamer.is_blocked
+    support.post(block, {"reason": "plays with a bot"})
+    gamer.refresh_from_db()
+    blocked = gamer.is_blocked
+    support.post(reverse("admin:accounts_gamer_unblock", args=[gamer.pk]), {"reason": "cleared"})
+
+    gamer.refresh_from_db()
+    assert (without_reason, blocked, gamer.is_blocked) == (False, True, False)
+    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+        "Block: plays with a bot",
+        "Unblock: cleared",
+    ]
+
+
+def test_operators_may_not_block():
+    operator = staff_client(OPERATORS)
+    gamer = GamerFactory()
+
+    response = operator.post(
+        reverse("admin:accounts_gamer_block", args=[gamer.pk]), {"reason": "because"}
+    )
+
+    gamer.refresh_from_db()
+    assert response.status_code == 403
+    assert not gamer.is_blocked
+
+
+@pytest.mark.parametrize(("model", "queries"), [("game", 7), ("gamer", 8)])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_list_costs_the_same_queries_whatever_its_length(
+    model, queries, rows, django_assert_num_queries
+):
+    support = staff_client(SUPPORT)
+    GamerFactory.create_batch(rows, linked=True)
+
+    with django_assert_num_queries(queries):
+        support.get(f"/admin/accounts/{model}/")

@@ -1,0 +1,92 @@
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from accounts import clients
+from accounts.models import Game, GameSecret
+from accounts.tests.factories import GameFactory, secret_of
+
+pytestmark = pytest.mark.django_db
+
+NOW = timezone.now()
+
+
+def test_new_client_shows_its_secret_once_and_keeps_a_hash():
+    new = clients.create_game(name="Carrom Pool!", now=NOW)
+
+    stored = GameSecret.objects.get(game=new.game)
+    assert len(new.secret) == 43
+    assert stored.secret_hash != new.secret
+    assert clients.authenticate(client_id=new.game.client_id, client_secret=new.secret) == stored
+    assert new.game.game_uid == f"carrom-pool-{new.game.client_id[-6:]}"
+    assert (new.game.min_withdrawal, new.game.rate_limit, new.game.gamer_event_rate) == (
+        1000,
+        100,
+        10,
+    )
+
+
+def test_two_secrets_serve_and_a_third_is_refused():
+    new = clients.create_game(name="Carrom", now=NOW)
+    second = clients.add_secret(game=new.game, now=NOW)
+
+    with pytest.raises(clients.TooManySecrets):
+        clients.add_secret(game=new.game, now=NOW)
+
+    assert GameSecret.objects.filter(game=new.game).count() == 2
+    for secret in (new.secret, second):
+        clients.authenticate(client_id=new.game.client_id, client_secret=secret)
+
+
+def test_disabled_secret_makes_room_and_opens_nothing():
+    new = clients.create_game(name="Carrom", now=NOW)
+    clients.add_secret(game=new.game, now=NOW)
+    GameSecret.objects.filter(secret_hash=clients.hash_of(new.secret)).update(disabled_at=NOW)
+
+    clients.add_secret(game=new.game, now=NOW)
+
+    with pytest.raises(clients.ClientRefused):
+        clients.authenticate(client_id=new.game.client_id, client_secret=new.secret)
+
+
+def test_secret_of_another_client_opens_nothing():
+    one, other = GameFactory(), GameFactory()
+
+    with pytest.raises(clients.ClientRefused):
+        clients.authenticate(client_id=one.client_id, client_secret=secret_of(other))
+
+
+def test_use_is_noted_once_an_hour(django_assert_num_queries):
+    secret = GameSecret.objects.get(game=GameFactory())
+
+    clients.note_use(secret=secret, now=NOW)
+    secret.refresh_from_db()
+    with django_assert_num_queries(0):
+        clients.note_use(secret=secret, now=NOW + timedelta(minutes=59))
+    clients.note_use(secret=secret, now=NOW + timedelta(minutes=61))
+
+    secret.refresh_from_db()
+    assert secret.last_used_at == NOW + timedelta(minutes=61)
+
+
+def test_create_client_prints_id_and_secret_on_its_last_line(capsys):
+    call_command("create_client", "--name", "Carrom")
+
+    client_id, secret = capsys.readouterr().out.splitlines()[-1].split(" ")
+    game = Game.objects.get()
+    assert clients.authenticate(client_id=client_id, client_secret=secret).game == game
+    assert (game.name, game.is_sandbox, game.min_withdrawal) == ("Carrom", False, 1000)
+
+
+def test_create_client_takes_the_limits(capsys):
+    call_command(
+        "create_client",
+        *("--name", "Carrom", "--min-withdraw", "10", "--rate", "5000", "--gamer-rate", "500"),
+        "--sandbox",
+    )
+
+    game = Game.objects.get()
+    assert (game.min_withdrawal, game.rate_limit, game.gamer_event_rate) == (10, 5000, 500)
+    assert game.is_sandbox

@@ -1,0 +1,57 @@
+"""The OpenAPI document and the page that shows it."""
+
+import re
+from contextlib import closing
+
+import pytest
+from django.test import Client
+from drf_spectacular.drainage import GENERATOR_STATS
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.validation import validate_schema
+
+
+@pytest.fixture(scope="module")
+def schema():
+    GENERATOR_STATS.reset()
+    with GENERATOR_STATS.silence():
+        return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def test_schema_is_valid_and_made_without_warnings(schema):
+    validate_schema(schema)
+
+    assert (GENERATOR_STATS._warn_cache, GENERATOR_STATS._error_cache) == ({}, {})
+
+
+def test_every_answer_of_every_endpoint_is_documented(schema):
+    for path, methods in schema["paths"].items():
+        if not path.startswith("/api/v1/"):
+            continue
+        for method, operation in methods.items():
+            statuses = set(operation["responses"])
+            assert {"400", "401", "413", "429", "500", "503"} <= statuses, (method, path)
+            if method == "post":
+                assert {"409", "415"} <= statuses, (method, path)
+                names = [parameter["name"] for parameter in operation["parameters"]]
+                assert "Idempotency-Key" in names
+
+
+def test_docs_ask_nobody_else():
+    client = Client()
+
+    page = client.get("/api/docs/").content.decode()
+
+    links = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page)
+    assert links
+    assert [link for link in links if not link.startswith("/")] == []
+    assert "validatorUrl" in page
+    for link in (link for link in links if link.startswith("/static/")):
+        with closing(client.get(link)) as file:
+            assert (link, file.status_code) == (link, 200)
+
+
+def test_schema_is_served_as_openapi_31():
+    answer = Client().get("/api/schema/", headers={"accept": "application/json"})
+
+    assert answer.status_code == 200
+    assert answer.json()["openapi"].startswith("3.1")
