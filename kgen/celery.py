@@ -23,6 +23,11 @@ app.conf.beat_schedule = {
         "schedule": 1.0,
         "options": {"expires": 10},
     },
+    "forget expired tokens": {
+        "task": "accounts.tasks.forget_expired_tokens",
+        "schedule": 3600.0,
+        "options": {"expires": 600},
+    },
     "forget expired idempotency keys": {
         "task": "kgen.common.tasks.forget_expired_keys",
         "schedule": 3600.0,
