@@ -1,12 +1,14 @@
 """Amounts: whole units of KCash, as Python integers."""
 
+from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Expression
+from django.utils.functional import cached_property
 
 # The largest integer that every JSON reader keeps exactly (2^53 - 1).
 LARGEST_AMOUNT_IN_JSON = 2**53 - 1
@@ -40,7 +42,12 @@ class AmountField(_DecimalField[_ST, _GT]):
         kwargs.setdefault("decimal_places", 0)
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # Django's own signature
 
-    default_validators = [MinValueValidator(0)]
+    default_validators = [MinValueValidator(0), MaxValueValidator(10**78 - 1)]
+
+    @cached_property
+    def validators(self) -> list[Callable[..., Any]]:
+        # DecimalField's own counts the digits of a Decimal; by now the amount is an `int`.
+        return [*self.default_validators, *self._validators]  # type: ignore[attr-defined]
 
     def from_db_value(
         self,
