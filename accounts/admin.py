@@ -30,10 +30,12 @@ from kgen.common.admin import (
     act,
     badge,
     kcash_column,
+    link_column,
     mask_phone,
     moment,
     moment_column,
     panel,
+    text_column,
 )
 
 # As many rows as one looks through; what is older is found by its own search.
@@ -70,6 +72,7 @@ class GameAdmin(ConsoleAdmin[Game]):
 
     least_withdrawal = kcash_column("min_withdrawal", "least withdrawal")
     made = moment_column("created_at", "made at")
+    app_id = text_column("uid", "app id")
 
     @admin.display(description="state", ordering="is_active")
     def state(self, game: Game) -> str:
@@ -84,7 +87,7 @@ class GameAdmin(ConsoleAdmin[Game]):
         if obj is None:
             return [(None, {"fields": ["name", "game_uid", "is_sandbox", *limits]})]
         fieldsets = [
-            (None, {"fields": ["name", "game_uid", "client_id", "uid", "made"]}),
+            (None, {"fields": ["name", "game_uid", "client_id", "app_id", "made"]}),
             ("Settings", {"fields": ["is_active", "is_sandbox", *limits]}),
         ]
         if self.has_change_permission(request, obj):
@@ -118,7 +121,7 @@ class GameAdmin(ConsoleAdmin[Game]):
         return self.show_secret(request, obj, done)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Game | None = None) -> list[str]:
-        return [] if obj is None else ["game_uid", "client_id", "uid", "made"]
+        return [] if obj is None else ["game_uid", "client_id", "app_id", "made"]
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Game | None = None) -> Any:
         return self.prepopulated_fields if obj is None else {}
@@ -223,10 +226,27 @@ class GamerAdmin(ReadOnlyAdmin[Gamer]):
     search_help_text = (
         "Phone, gamer id, username, e-mail, account id, custodial or KGeN wallet address"
     )
-    readonly_fields = ["phone", "link_state", "first_seen", "state", "joined_game"]
+    readonly_fields = [
+        "account_id",
+        "phone",
+        "game_link",
+        "link_state",
+        "first_seen",
+        "state",
+        "joined_game",
+    ]
     fieldsets = [
-        (None, {"fields": ["gamer_id", "username", "name", "game", "state", "first_seen", "uid"]}),
-        ("KGeN wallet", {"fields": ["link_state", "phone"]}),
+        (
+            None,
+            {
+                "fields": [
+                    ("gamer_id", "username", "name"),
+                    ("game_link", "state", "first_seen"),
+                    "account_id",
+                ]
+            },
+        ),
+        ("KGeN wallet", {"fields": [("link_state", "phone")]}),
         (
             "Profile, as the game told it",
             {
@@ -247,6 +267,8 @@ class GamerAdmin(ReadOnlyAdmin[Gamer]):
     ]
 
     first_seen = moment_column("created_at", "first seen")
+    account_id = text_column("uid", "account id")
+    game_link = link_column("game")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Gamer], search_term: str
@@ -281,7 +303,7 @@ class GamerAdmin(ReadOnlyAdmin[Gamer]):
 
     @admin.display(description="state")
     def state(self, gamer: Gamer) -> str:
-        return badge("blocked", bad=True) if gamer.is_blocked else badge("may play", good=True)
+        return badge("blocked", bad=True) if gamer.is_blocked else "may play"
 
     @admin.display(description="joined the game")
     def joined_game(self, gamer: Gamer) -> str:
