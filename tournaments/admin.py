@@ -7,9 +7,10 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
@@ -201,13 +202,13 @@ class StatusFilter(admin.SimpleListFilter):
 class TournamentAdmin(ConsoleAdmin[Tournament]):
     roles = {OPERATORS: ("view", "add", "change"), SUPPORT: ("view",)}
     form = TournamentForm
-    list_display = ["title", "game_link", "status", "fee", "fill", "pool", "starts", "ends", "left"]
+    list_display = ["title", "game_link", "status", "fee", "fill", "pool", "when", "left"]
     list_select_related = ["game"]
     list_filter = [StatusFilter, "game"]
     search_fields = ["title__icontains", "uid__exact"]
     search_help_text = "Title or tournament id"
     ordering = ["-starts_at", "-id"]
-    sortable_by = ["starts", "ends"]
+    sortable_by = ["when"]
 
     fee = kcash_column("entry_fee", "entry fee")
     starts = moment_column("starts_at", "starts")
@@ -261,8 +262,8 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
                         "fee",
                         "fill",
                         "pool",
-                        "min_registration_start_limit",
-                        "uid",
+                        "fewest",
+                        "tournament_id",
                         *over,
                     ]
                 },
@@ -277,6 +278,25 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
         return [
             name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]
         ]
+
+    def get_form(
+        self,
+        request: HttpRequest,
+        obj: Tournament | None = None,
+        change: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if "game" in form.base_fields:  # chosen here, looked after elsewhere
+            widget = form.base_fields["game"].widget
+            widget.can_add_related = widget.can_change_related = widget.can_view_related = False
+        return form
+
+    def response_add(
+        self, request: HttpRequest, obj: Tournament, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        self.message_user(request, f"{obj} is a draft now: look it over, then publish it.")
+        return HttpResponseRedirect(reverse("admin:tournaments_tournament_change", args=[obj.pk]))
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Tournament:
         if change:
@@ -311,8 +331,27 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
 
     @admin.display(description="entrants")
     def fill(self, tournament: Tournament) -> str:
-        seats = f"{tournament.tournament_size:,}" if tournament.tournament_size else "no limit"
-        return f"{tournament.entrants:,} / {seats}"
+        if tournament.tournament_size is None:
+            return f"{tournament.entrants:,}"
+        return f"{tournament.entrants:,} of {tournament.tournament_size:,}"
+
+    @admin.display(description="fewest entrants")
+    def fewest(self, tournament: Tournament) -> str:
+        return (
+            f"{tournament.min_registration_start_limit:,}; with fewer it is cancelled at the lock"
+        )
+
+    @admin.display(description="tournament id")
+    def tournament_id(self, tournament: Tournament) -> str:
+        return str(tournament.uid)
+
+    @admin.display(description="from and to (UTC)", ordering="starts_at")
+    def when(self, tournament: Tournament) -> SafeString:
+        return format_html(
+            '<span class="moment">{}<br>{}</span>',
+            f"{tournament.starts_at:%Y-%m-%d %H:%M}",
+            f"{tournament.ends_at:%Y-%m-%d %H:%M}",
+        )
 
     @admin.display(description="prize pool")
     def pool(self, tournament: Tournament) -> str:
@@ -479,11 +518,12 @@ class Cancel(Act[Tournament]):
             return ["Nobody has joined: nothing is given back.", "It cannot be undone."]
         lines = [
             f"Participants: {tournament.entrants:,}. They can neither play on nor win.",
-            f"Entry fees given back: {held:,} of {tournament.entry_fee:,} KCash each.",
+            f"Entry fees to give back: {held:,}, of {tournament.entry_fee:,} KCash each.",
             f"Refund in all: {held * tournament.entry_fee:,} KCash, to where it came from.",
         ]
         if held > tournament.entrants:
-            lines.append(f"Of these {held - tournament.entrants:,} had left and forfeited theirs.")
+            gone = held - tournament.entrants
+            lines.insert(2, f"Of these, forfeited by gamers who left: {gone:,}.")
         return [*lines, "Refunds follow within seconds. It cannot be undone."]
 
     def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:

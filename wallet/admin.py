@@ -33,6 +33,7 @@ from kgen.common.admin import (
     panel,
     short,
     short_column,
+    text_column,
 )
 from kgen.common.money import AmountField
 from wallet import ledger
@@ -66,18 +67,19 @@ BUCKETS: Final = {
 @admin.register(Wallet)
 class WalletAdmin(ReadOnlyAdmin[Wallet]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
-    list_display = ["address", "whose", "game", "state", "last_seq", "opened"]
+    list_display = ["address", "whose", "game", "state", "moves", "opened"]
     list_select_related = ["gamer__game"]
     list_filter = ["is_frozen"]
-    search_fields = ["address__iexact", "gamer__gamer_id__startswith"]
+    search_fields = ["address__exact", "gamer__gamer_id__startswith"]
     search_help_text = "Custodial wallet address, or gamer id"
     ordering = ["-id"]
     sortable_by = ()
-    readonly_fields = ["address", "whose", "game", "state", "kgen_wallet", "last_seq", "opened"]
+    readonly_fields = ["address", "whose", "game", "state", "kgen_wallet", "moves", "opened"]
 
     whose = link_column("gamer")
     game = link_column("gamer__game", "game")
     opened = moment_column("created_at", "opened")
+    moves = text_column("last_seq", "transactions")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
         wanted = ("gamer__game", "gamer__kgen_account__wallet")
@@ -222,15 +224,15 @@ def _kgen_wallet_of(gamer: Gamer) -> KgenWallet | None:
 @admin.register(WalletTransaction)
 class WalletTransactionAdmin(ReadOnlyAdmin[WalletTransaction]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
-    list_display = ["what", "type", "signed", "whose", "sync", "chain_hash", "made"]
+    list_display = ["what", "signed", "whose", "sync", "chain_hash", "made"]
     list_select_related = ["wallet__gamer", "payout"]
     list_filter = ["sync_status", "type"]
-    search_fields = ["uid__exact", "wallet__address__iexact", "payout__tx_hash__iexact"]
+    search_fields = ["uid__exact", "wallet__address__exact", "payout__tx_hash__exact"]
     search_help_text = "Transaction id, custodial wallet address, or transaction hash"
     ordering = ["-uid"]  # ids begin with the time
     sortable_by = ()
     readonly_fields = [
-        "uid",
+        "id_",
         "what",
         "type",
         "signed",
@@ -247,14 +249,21 @@ class WalletTransactionAdmin(ReadOnlyAdmin[WalletTransaction]):
 
     whose = link_column("wallet__gamer", "gamer")
     chain_hash = short_column("payout__tx_hash", "on the chain")
-    chain_payout = link_column("payout")
     reversed = link_column("reverses", "takes back")
+    id_ = text_column("uid", "transaction id")
     made = moment_column("created_at", "when")
     changed = moment_column("modified_at", "last change")
+
+    def title_of(self, row: WalletTransaction) -> str:
+        return self.what(row)
 
     @admin.display(description="what")
     def what(self, one: WalletTransaction) -> str:
         return one.description or one.name
+
+    @admin.display(description="payout")
+    def chain_payout(self, one: WalletTransaction) -> str:
+        return link(one.payout, payout_title(one.payout) if one.payout else "-")
 
     @admin.display(description="amount")
     def signed(self, one: WalletTransaction) -> SafeString:
@@ -347,7 +356,7 @@ def account_name(account: LedgerAccount) -> str:
         case LedgerAccount.Owner.TOURNAMENT:
             return f"Pool of tournament {str(account.owner_uid)[:8]}"
         case LedgerAccount.Owner.GAME:
-            return f"Rake: the half of the developer of {named.game}"
+            return f"Rake: the developer's half of {named.game}"
         case _:
             return SYSTEM_ACCOUNTS[account.bucket]
 
@@ -372,6 +381,9 @@ class LedgerAccountAdmin(ReadOnlyAdmin[LedgerAccount]):
         )
         named = LedgerAccountQuerySet(LedgerAccount).named()
         return named.annotate(queued=Coalesce(queued, 0, output_field=AmountField()))
+
+    def title_of(self, row: LedgerAccount) -> str:
+        return account_name(row)
 
     @admin.display(description="account")
     def name(self, account: LedgerAccount) -> str:
@@ -502,16 +514,16 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
     list_filter = ["state", "kind"]
     search_fields = [
         "uid__exact",
-        "tx_hash__iexact",
-        "onchain_id__iexact",
-        "wallet__address__iexact",
-        "to_address__iexact",
+        "tx_hash__exact",
+        "onchain_id__exact",
+        "wallet__address__exact",
+        "to_address__exact",
     ]
     search_help_text = "Payout id, transaction hash, wallet address or id on the chain"
     ordering = ["-uid"]  # ids begin with the time
     sortable_by = ()
     readonly_fields = [
-        "uid",
+        "id_",
         "what",
         "how_much",
         "whose",
@@ -520,11 +532,11 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
         "error",
         "from_address",
         "to_address",
-        "tx_hash",
+        "hash_",
         "block_number",
         "gas_cost",
-        "onchain_id",
-        "settlement_address",
+        "chain_id",
+        "contract",
         "made",
         "changed",
     ]
@@ -535,9 +547,17 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
     made = moment_column("created_at", "made")
     changed = moment_column("modified_at", "last change")
 
+    id_ = text_column("uid", "payout id")
+    hash_ = text_column("tx_hash", "transaction hash")
+    chain_id = text_column("onchain_id", "id on the chain")
+    contract = text_column("settlement_address", "Settlement contract")
+
+    def title_of(self, row: Payout) -> str:
+        return payout_title(row)
+
     @admin.display(description="what")
     def what(self, payout: Payout) -> str:
-        return payout.get_kind_display()
+        return str(payout.get_kind_display()).capitalize()
 
     @admin.display(description="state")
     def state_now(self, payout: Payout) -> SafeString:
@@ -670,7 +690,7 @@ def attempts_of_slot(request: HttpRequest, slot: Slot) -> Table:
 class AttemptAdmin(ReadOnlyAdmin[Attempt]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
     list_display = ["hash_cut", "slot", "seq", "first_sent", "last_sent"]
-    search_fields = ["tx_hash__iexact"]
+    search_fields = ["tx_hash__exact"]
     search_help_text = "Transaction hash"
     ordering = ["-id"]
     sortable_by = ()
@@ -692,6 +712,10 @@ class AttemptAdmin(ReadOnlyAdmin[Attempt]):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
         return super().get_queryset(request).select_related("slot").defer("raw", "slot__calldata")
+
+
+def payout_title(payout: Payout) -> str:
+    return f"{payout.amount:,} KCash, {payout.get_kind_display()}"
 
 
 def payout_badge(payout: Payout) -> SafeString:

@@ -112,6 +112,11 @@ def _column(name: str, show: Callable[[Any], object], description: str) -> Calla
     return column
 
 
+def text_column(name: str, description: str) -> Callable[..., object]:
+    """A column or read-only field under a name of its own."""
+    return _column(name, lambda value: "-" if value in (None, "") else str(value), description)
+
+
 def kcash_column(name: str, description: str = "") -> Callable[..., object]:
     """A column or read-only field showing an amount with its unit."""
     return _column(name, kcash, description)
@@ -238,7 +243,7 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable
     @cached_property
     def count(self) -> int:
         rows: QuerySet[Model] = self.object_list  # type: ignore[assignment]  # of a list page
-        return rows.all()[:LONGEST_LIST].count()
+        return rows.order_by()[:LONGEST_LIST].count()
 
 
 class ConsoleAdmin(ModelAdmin[M]):
@@ -249,12 +254,16 @@ class ConsoleAdmin(ModelAdmin[M]):
 
     change_form_template = "admin/row_page.html"
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # each is a count of the whole table
     paginator = CappedPaginator
     list_per_page = 50
     actions = None
 
     def acts(self) -> Sequence[Act[M]]:
         return _acts.get(self.model, ())
+
+    def _page_of(self, verb: str) -> str:
+        return f"admin:{self.opts.app_label}_{self.opts.model_name}_{verb}"
 
     def may_act(self, request: HttpRequest, act: Act[M]) -> bool:
         return request.user.has_perm(f"{self.opts.app_label}.{_codename(act.name, self.model)}")
@@ -264,11 +273,25 @@ class ConsoleAdmin(ModelAdmin[M]):
             path(
                 f"<path:object_id>/{act.name}/",
                 self.admin_site.admin_view(partial(self.act_view, act=act)),
-                name=f"{self.opts.app_label}_{self.opts.model_name}_{act.name}",
+                name=self._page_of(act.name).removeprefix("admin:"),
             )
             for act in self.acts()
         ]
         return own + super().get_urls()
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[M], search_term: str
+    ) -> tuple[QuerySet[M], bool]:
+        """Addresses and hashes are kept in lower case, and so are found by their index."""
+        is_hex = search_term.lower().startswith("0x")
+        term = search_term.lower() if is_hex else search_term
+        return super().get_search_results(request, queryset, term)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        title = {"title": str(self.opts.verbose_name_plural).capitalize()}
+        return super().changelist_view(request, {**title, **(extra_context or {})})
 
     def change_view(
         self,
@@ -282,11 +305,17 @@ class ConsoleAdmin(ModelAdmin[M]):
         if row is not None and self.has_view_permission(request, row):
             panels = [(one.title, one.rows_of(request, row)) for one in self.panels()]
             acts = [
-                (act, f"{act.name}/")
+                (act, reverse(self._page_of(act.name), args=[quote(row.pk)]))
                 for act in self.acts()
                 if self.may_act(request, act) and act.is_offered(row)
             ]
-        context = {"panels": panels, "acts": acts, **(extra_context or {})}
+        context = {
+            "title": str(self.opts.verbose_name).capitalize(),
+            "subtitle": self.title_of(row) if row is not None else None,
+            "panels": panels,
+            "acts": acts,
+            **(extra_context or {}),
+        }
         return super().change_view(request, object_id, form_url, context)
 
     def changeform_view(
@@ -316,6 +345,10 @@ class ConsoleAdmin(ModelAdmin[M]):
         changed = ", ".join(name for name in form.changed_data if name != "reason")
         return f"{'Made' if add else f'Changed {changed}'}: {reason}"
 
+    def title_of(self, row: M) -> str:
+        """What the row's page is headed with."""
+        return str(row)
+
     def act_view(self, request: HttpRequest, object_id: str, act: Act[M]) -> HttpResponse:
         """Ask, do, write it into the history, and go back to the row's page."""
         row = self.get_object(request, unquote(object_id))
@@ -323,9 +356,7 @@ class ConsoleAdmin(ModelAdmin[M]):
             raise Http404
         if not self.may_act(request, act):
             raise PermissionDenied
-        back = reverse(
-            f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(row.pk)]
-        )
+        back = reverse(self._page_of("change"), args=[quote(row.pk)])
         if not act.is_offered(row):
             self.message_user(
                 request, f"“{act.label}” is not possible any more.", level=messages.WARNING
@@ -349,7 +380,7 @@ class ConsoleAdmin(ModelAdmin[M]):
         context = {
             **self.admin_site.each_context(request),
             "title": act.label,
-            "subtitle": str(row),
+            "subtitle": self.title_of(row),
             "opts": self.opts,
             "media": self.media + form.media,
             "row": row,
