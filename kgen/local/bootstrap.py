@@ -85,7 +85,8 @@ def make_venv() -> None:
 def install(locks: list[str]) -> None:
     say(f"Installing {' and '.join(locks)} (the first time takes about a minute)")
     command = [VENV_PYTHON, "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-    command += ["--progress-bar", "off"]
+    # Python compiles what is imported; most modules of most packages never are.
+    command += ["--progress-bar", "off", "--no-compile"]
     for lock in locks:
         command += ["-r", os.path.join(ROOT, lock)]
     total = sum(line[:1].isalpha() for line in lines_of(locks))
