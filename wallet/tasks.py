@@ -1,12 +1,19 @@
 """The wallet's background work. Each task looks for what is due, so running one twice is nothing."""
 
 import logging
+from datetime import timedelta
+from typing import Final
 
 from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
+from wallet import ledger
+
 logger = logging.getLogger(__name__)
+
+# Far enough that a month of failing runs harms nobody.
+LEDGER_MONTHS_AHEAD: Final = timedelta(days=365)
 
 
 @shared_task(acks_late=True, reject_on_worker_lost=True)
@@ -24,3 +31,10 @@ def settle_tick(**_later: object) -> None:
         logger.warning("The chain does not answer: %s", problem)
     else:
         logger.debug("%s", run)
+
+
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+def make_ledger_partitions(**_later: object) -> None:
+    """Make the ledger's months for a year ahead; run daily."""
+    made = ledger.ensure_partitions(until=(timezone.now() + LEDGER_MONTHS_AHEAD).date())
+    logger.info("Made %s months of the ledger", made)
