@@ -15,7 +15,7 @@ from django.db import connection
 from eth_hash.auto import keccak
 
 from accounts.models import Gamer, KgenAccount
-from kgen.common.errors import Forbidden
+from kgen.common.errors import Conflict, Forbidden
 from kgen.common.transactions import requires_transaction
 from wallet import ledger
 from wallet.models import KgenWallet, Wallet
@@ -32,6 +32,16 @@ class WalletFrozen(Forbidden):
 
     def __init__(self) -> None:
         super().__init__(details={"reason": "WALLET_FROZEN"})
+
+
+class OtherWalletLinked(Conflict):
+    code = "KGEN_WALLET_ALREADY_LINKED"
+    message = "This phone has another KGeN wallet."
+
+
+class AddressTaken(Conflict):
+    code = "ADDRESS_TAKEN"
+    message = "This address is somebody's wallet already."
 
 
 def wallet_of(gamer: Gamer) -> Wallet:
@@ -76,6 +86,27 @@ def open_kgen_wallet(*, account: KgenAccount, now: datetime) -> KgenWallet:
     return KgenWallet.objects.create(
         account=account, hd_index=index, address=kgen_address(index), created_at=now
     )
+
+
+@requires_transaction
+def open_outside_wallet(*, account: KgenAccount, address: str, now: datetime) -> KgenWallet:
+    """Make an address whose key we do not hold the KGeN wallet of a phone.
+
+    Found if it is that already. Raises OtherWalletLinked, AddressTaken.
+    """
+    address = address.lower()
+    linked = KgenWallet.objects.filter(account=account).first()
+    if linked is not None and linked.address == address:
+        return linked
+    if linked is not None:
+        raise OtherWalletLinked
+    # A custodial wallet would send its withdrawals in a circle.
+    if (
+        KgenWallet.objects.filter(address=address).exists()
+        or Wallet.objects.filter(address=address).exists()
+    ):
+        raise AddressTaken
+    return KgenWallet.objects.create(account=account, address=address, created_at=now)
 
 
 def custodial_address(index: int) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import DatabaseError, connection
@@ -301,7 +301,7 @@ def ensure_partitions(*, until: date) -> int:
 # --- The database's words ----------------------------------------------------------------------
 
 
-def _call(statement: str, parameters: Sequence[object]) -> Outcome:
+def _call(statement: str, parameters: Sequence[Any]) -> Outcome:
     with _named_errors(), connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         is_new: bool = cursor.fetchone()[0]
