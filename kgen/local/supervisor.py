@@ -321,7 +321,7 @@ class Supervisor:
     def _seed(self) -> dict[str, str]:
         # Secrets are stored as hashes alone, so those made earlier are handed back to be kept.
         kept = {name: value for name, value in dotenv.read(DEMO).items() if name not in SERVICES}
-        seeded = self._manage("seed_demo", "The demo data are there", "--skip-checks", **kept)
+        seeded = self._manage("seed_demo", "The demo data are there", **kept)
         return self._tell(json.loads(seeded))
 
     def _tell(self, demo: Mapping[str, str]) -> dict[str, str]:
