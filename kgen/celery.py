@@ -23,6 +23,11 @@ app.conf.beat_schedule = {
         "schedule": 1.0,
         "options": {"expires": 10},
     },
+    "make the ledger's months ahead": {
+        "task": "wallet.tasks.make_ledger_partitions",
+        "schedule": 6 * 3600.0,
+        "options": {"expires": 600},
+    },
     "forget expired tokens": {
         "task": "accounts.tasks.forget_expired_tokens",
         "schedule": 3600.0,
