@@ -41,7 +41,11 @@ def deploy(url: str, *, admin_key: str, float_key: str, operator_address: str) -
     float_wallet: LocalAccount = Account.from_key(float_key)
     operator = Web3.to_checksum_address(operator_address)
     for address in (admin.address, float_wallet.address, operator):
-        web3.provider.make_request(RPCEndpoint("hardhat_setBalance"), [address, hex(_GAS_MONEY)])
+        answer = web3.provider.make_request(
+            RPCEndpoint("hardhat_setBalance"), [address, hex(_GAS_MONEY)]
+        )
+        if "error" in answer:
+            raise RuntimeError(f"this node cannot give {address} gas money: {answer['error']}")
 
     kcash = _create(web3, admin, "KCash", admin.address, SUPPLY)
     caps = (BATCH_CAP, DAY_CAP)
