@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.views import GamerViewSet
+from kgen.common.api.schema import refuses
 from kgen.common.identifiers import uuid_of
 from rewards import claiming
 from rewards.api.serializers import (
@@ -16,6 +17,7 @@ from rewards.api.serializers import (
     RewardSerializer,
 )
 from rewards.models import Reward
+from wallet import custody
 
 
 class RewardViewSet(GamerViewSet):
@@ -26,7 +28,7 @@ class RewardViewSet(GamerViewSet):
         if self.action == "claim":
             claiming.refuse_frozen(gamer=self.caller.gamer)
 
-    @extend_schema(responses=RewardListSerializer)
+    @extend_schema(operation_id="list_rewards", responses=RewardListSerializer)
     def list(self, request: Request) -> Response:
         """Rewards that wait to be claimed, newest first."""
         rewards = claiming.claimable(gamer=self.caller.gamer, now=timezone.now())
@@ -37,7 +39,10 @@ class RewardViewSet(GamerViewSet):
             }
         )
 
-    @extend_schema(request=ClaimRequestSerializer, responses=ClaimSerializer)
+    @extend_schema(
+        operation_id="claim_rewards", request=ClaimRequestSerializer, responses=ClaimSerializer
+    )
+    @refuses(custody.WalletFrozen, claiming.RewardNotFound)
     def claim(self, request: Request) -> Response:
         """Claim the rewards named, or all: each is credited to the earned balance once."""
         named = self.parse(ClaimRequestSerializer).get("reward_ids")

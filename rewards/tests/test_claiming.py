@@ -115,7 +115,7 @@ def test_claim_without_ids_claims_all(now, body):
             now,
             now,
         )
-        transaction = WalletTransaction.objects.get(uid=reward.claim_posting_id)
+        transaction = WalletTransaction.objects.get(uid=str(reward.claim_posting_id))
         assert (transaction.type, transaction.direction) == ("REWARD_CLAIM", "CREDIT")
         assert (transaction.amount, transaction.wallet) == (reward.amount, gamer.wallet)
         assert transaction.description == "Prize for rank 1 in Daily"

@@ -1,4 +1,5 @@
 from io import StringIO
+from uuid import UUID
 
 import pytest
 from django.core.management import call_command
@@ -61,7 +62,7 @@ def test_prizes_are_recorded_once(now):
 
     with pytest.raises(IntegrityError, match="reward_granted_once"), transaction.atomic():
         granting.record_prizes(
-            tournament_uid=reward.tournament_uid,
+            tournament_uid=UUID(str(reward.tournament_uid)),
             tournament_title="Daily",
             prizes=[(gamer.pk, 60)],
             now=now,

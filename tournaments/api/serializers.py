@@ -4,10 +4,17 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from kgen.common import strict_json
-from kgen.common.api.fields import QueryIntegerField, StrictIntegerField, StrictTextField
+from kgen.common.api.fields import (
+    QueryIntegerField,
+    StrictIntegerField,
+    StrictTextField,
+    TextOrIntegerField,
+)
 from kgen.common.identifiers import uuid_of
 from tournaments.eventing import Event
 from tournaments.leaderboard import Leaderboard
@@ -50,15 +57,8 @@ class AroundQuerySerializer(serializers.Serializer[None]):
         return attrs
 
 
-class PlayerIdField(StrictTextField):
-    """A gamer_id: an integer is taken as its decimal text."""
-
-    def to_internal_value(self, data: Any) -> str:
-        return str(data) if type(data) is int else super().to_internal_value(data)
-
-
 class MetadataSerializer(serializers.Serializer[None]):
-    playerId = PlayerIdField()  # noqa: N815 - the wire's spelling
+    playerId = TextOrIntegerField()  # noqa: N815 - the wire's spelling
     tournamentId = StrictTextField(required=False)  # noqa: N815
     gameId = StrictTextField(required=False)  # noqa: N815
     matchId = StrictTextField(required=False)  # noqa: N815
@@ -138,7 +138,8 @@ def _instant(timestamp: int) -> datetime:
 # --- Answers -------------------------------------------------------------------------------------
 
 
-class UtcDateField(serializers.DateField):
+@extend_schema_field(OpenApiTypes.DATE)
+class UtcDateField(serializers.Field[Any, Any, Any, Any]):
     """The day in UTC of an instant."""
 
     def to_representation(self, value: datetime) -> str:
@@ -153,8 +154,8 @@ class TournamentSerializer(serializers.Serializer[Any]):
     title = serializers.CharField(source="tournament.title")
     description = serializers.CharField(source="tournament.description", allow_null=True)
     theme = serializers.CharField(source="tournament.theme", allow_null=True)
-    mode = serializers.ReadOnlyField(default="Quick")
-    entry_type = serializers.ReadOnlyField(default="Individual")
+    mode = serializers.CharField(read_only=True, default="Quick")
+    entry_type = serializers.CharField(read_only=True, default="Individual")
     tournament_status = serializers.ChoiceField(source="status", choices=Tournament.Status.choices)
     buy_in_price = serializers.IntegerField(source="tournament.entry_fee")
     price_pool = serializers.IntegerField()
@@ -164,7 +165,7 @@ class TournamentSerializer(serializers.Serializer[Any]):
         source="tournament.min_registration_start_limit"
     )
     total_players_rewarded = serializers.IntegerField(source="rewarded")
-    lock_type = serializers.ReadOnlyField(default="Duration")
+    lock_type = serializers.CharField(read_only=True, default="Duration")
     schedules_at_date = UtcDateField(source="tournament.schedules_at")
     schedules_at_timestamp = serializers.DateTimeField(source="tournament.schedules_at")
     moves_to_lobby_at_date = UtcDateField(source="tournament.lobby_at")
@@ -242,11 +243,11 @@ def shown_board(board: Leaderboard) -> dict[str, object]:
 
 
 class PlayedTournamentSerializer(serializers.Serializer[Any]):
-    type = serializers.ReadOnlyField(default="Tournament")
+    type = serializers.CharField(read_only=True, default="Tournament")
     typeValue = serializers.IntegerField(source="number")  # noqa: N815
     result = serializers.SerializerMethodField()
     occurredAtText = serializers.DateTimeField(source="occurred_at")  # noqa: N815
-    mode = serializers.ReadOnlyField(default="Quick")
+    mode = serializers.CharField(read_only=True, default="Quick")
     buyInStake = serializers.IntegerField(source="entry_fee")  # noqa: N815
     amountWon = serializers.IntegerField(source="prize")  # noqa: N815
     tournament_uid = serializers.UUIDField()

@@ -1,14 +1,14 @@
 from uuid import UUID
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.views import GamerViewSet
+from kgen.common.api.schema import refuses
 from kgen.common.identifiers import uuid_of
-from tournaments import eventing, joining, leaderboard, listing, statistics
+from tournaments import eventing, joining, leaderboard, lifecycle, listing, statistics
 from tournaments.api.serializers import (
     ActiveQuerySerializer,
     AroundQuerySerializer,
@@ -23,14 +23,26 @@ from tournaments.api.serializers import (
     TournamentSerializer,
     shown_board,
 )
-from tournaments.lifecycle import TournamentNotFound
 from tournaments.models import Tournament
+from wallet import entry_fees
 
 
 class EventingViewSet(GamerViewSet):
     event_actions = frozenset({"receive"})
 
-    @extend_schema(request=EventRequestSerializer, responses=serializers.BooleanField)
+    @extend_schema(
+        operation_id="send_event",
+        request=EventRequestSerializer,
+        responses=bool,
+    )
+    @refuses(
+        eventing.PlayerMismatch,
+        lifecycle.TournamentNotFound,
+        joining.NotJoined,
+        lifecycle.TournamentNotLive,
+        joining.TournamentFull,
+        entry_fees.InsufficientBalance,
+    )
     def receive(self, request: Request) -> Response:
         """Tell what happened in the game; an equal event is taken once."""
         told = EventRequestSerializer(data=self.json_body())
@@ -43,7 +55,11 @@ class TournamentViewSet(GamerViewSet):
     bodiless_actions = frozenset({"leave"})
     counted_actions = frozenset({"join"})
 
-    @extend_schema(parameters=[ActiveQuerySerializer], responses=TournamentSerializer(many=True))
+    @extend_schema(
+        operation_id="list_active_tournaments",
+        parameters=[ActiveQuerySerializer],
+        responses=TournamentSerializer(many=True),
+    )
     def active(self, request: Request) -> Response:
         """Tournaments of this game that are announced, open or running."""
         status = self.query(ActiveQuerySerializer).get("status")
@@ -54,12 +70,16 @@ class TournamentViewSet(GamerViewSet):
         )
         return Response(TournamentSerializer(tournaments, many=True).data)
 
-    @extend_schema(responses={200: {"type": "array", "items": {"type": "string"}}})
+    @extend_schema(
+        operation_id="list_joined_tournaments",
+        responses={200: {"type": "array", "items": {"type": "string"}}},
+    )
     def joined(self, request: Request) -> Response:
         """Tournaments that the gamer has joined and not left, the newest join first."""
         return Response(listing.joined_uids(gamer=self.caller.gamer))
 
-    @extend_schema(responses=TournamentSerializer)
+    @extend_schema(operation_id="read_tournament", responses=TournamentSerializer)
+    @refuses(lifecycle.TournamentNotFound)
     def retrieve(self, request: Request, uid: str) -> Response:
         """One tournament of this game."""
         tournament = listing.one(
@@ -67,7 +87,17 @@ class TournamentViewSet(GamerViewSet):
         )
         return Response(TournamentSerializer(tournament).data)
 
-    @extend_schema(request=JoinRequestSerializer, responses=MessageSerializer)
+    @extend_schema(
+        operation_id="join_tournament", request=JoinRequestSerializer, responses=MessageSerializer
+    )
+    @refuses(
+        lifecycle.TournamentNotFound,
+        joining.AlreadyJoined,
+        lifecycle.TournamentNotLive,
+        joining.TournamentFull,
+        joining.WrongStake,
+        entry_fees.InsufficientBalance,
+    )
     def join(self, request: Request, uid: str) -> Response:
         """Take a seat and pay the entry fee."""
         stake = self.parse(JoinRequestSerializer)["joiningStake"]
@@ -79,7 +109,8 @@ class TournamentViewSet(GamerViewSet):
         )
         return Response({"message": "user successfully joined the tournament"})
 
-    @extend_schema(request=None, responses=LeftSerializer)
+    @extend_schema(operation_id="leave_tournament", request=None, responses=LeftSerializer)
+    @refuses(lifecycle.TournamentNotFound, joining.NotJoined, lifecycle.TournamentNotLive)
     def leave(self, request: Request, uid: str) -> Response:
         """Give the seat up; the stake comes back until the first score."""
         refunded = joining.leave(
@@ -92,9 +123,18 @@ class TournamentViewSet(GamerViewSet):
 
 class LeaderboardViewSet(GamerViewSet):
     @extend_schema(
-        parameters=[LeaderboardQuerySerializer, AroundQuerySerializer(required=False)],
+        operation_id="read_leaderboard",
+        parameters=[
+            LeaderboardQuerySerializer,
+            OpenApiParameter(
+                "around",
+                enum=["me"],
+                description="`limit` rows, 21 where left out, with the caller in their middle.",
+            ),
+        ],
         responses=LeaderboardSerializer,
     )
+    @refuses(lifecycle.TournamentNotFound, joining.NotJoined)
     def by_tournament(self, request: Request, uid: str) -> Response:
         """Who stands where, from `offset` on or around the caller."""
         now = timezone.now()
@@ -119,7 +159,9 @@ class LeaderboardViewSet(GamerViewSet):
 
 class StatisticsViewSet(GamerViewSet):
     @extend_schema(
-        parameters=[HistoricQuerySerializer], responses=PlayedTournamentSerializer(many=True)
+        operation_id="read_history",
+        parameters=[HistoricQuerySerializer],
+        responses=PlayedTournamentSerializer(many=True),
     )
     def historic(self, request: Request) -> Response:
         """Finished tournaments that the gamer was in, newest first."""
@@ -133,5 +175,5 @@ class StatisticsViewSet(GamerViewSet):
 def _tournament_uid(text: str) -> UUID:
     uid = uuid_of(text)
     if uid is None:
-        raise TournamentNotFound
+        raise lifecycle.TournamentNotFound
     return uid

@@ -3,6 +3,7 @@ from datetime import timedelta
 import pytest
 
 from accounts.tests.factories import GameFactory
+from kgen.common.identifiers import uuid7
 from tournaments import lifecycle
 from tournaments.lifecycle import AlreadyPublished, Schedule, ScheduleOutOfOrder, TournamentNotFound
 from tournaments.models import Tournament
@@ -63,4 +64,4 @@ def test_publish_refuses_what_is_published(now):
 
 def test_publish_refuses_an_unknown_tournament(now):
     with pytest.raises(TournamentNotFound):
-        lifecycle.publish(uid="0193c1d2-7c1e-7c55-9a3e-5f0d6b2f1a77", now=now)
+        lifecycle.publish(uid=uuid7(), now=now)

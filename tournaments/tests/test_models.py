@@ -4,6 +4,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from accounts.tests.factories import GameFactory
+from kgen.common.identifiers import uuid7
 from tournaments import lifecycle
 from tournaments.models import Tournament
 from tournaments.tests.factories import TournamentFactory, seat
@@ -84,7 +85,7 @@ def test_the_database_refuses_moves_against_the_life(now, old, new):
                 tournament,
                 pool=0,
                 rewarded=0,
-                finish_posting_id="0193c1d2-7c1e-7c55-9a3e-5f0d6b2f1a77",
+                finish_posting_id=uuid7(),
                 now=now,
             )
 

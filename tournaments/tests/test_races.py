@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.tests.factories import GameFactory
 from rewards import claiming
-from tournaments import cancelling, eventing, joining, settling
+from tournaments import cancelling, eventing, joining, scoring, settling
 from tournaments.models import GameEvent, Participation, Tournament
 from tournaments.tests.factories import TournamentFactory, player, record_score, seat
 from tournaments.tests.world import buckets, pool_balance
@@ -263,7 +263,7 @@ def wait_until_blocked() -> None:
 def challenge(tournament: Tournament, taken: Participation) -> None:
     """A score stamped at the end and received at the last moment of the grace."""
     with transaction.atomic():
-        eventing.scoring.apply(
+        scoring.apply(
             gamer=taken.gamer,
             tournament_uid=tournament.uid,
             value=99,

@@ -31,7 +31,7 @@ def test_settlement_pays_the_pool_out_in_one_posting(now):
     assert (settled.phase, settled.settled_at) == (Phase.COMPLETED, now)
     assert (settled.settled_pool, settled.rewarded_count) == (42, 2)
     results = Participation.objects.order_by("final_rank").values_list(
-        "gamer", "final_rank", "prize"
+        "gamer_id", "final_rank", "prize"
     )
     assert list(results) == [
         (seats[0].gamer_id, 1, 32),
@@ -40,7 +40,7 @@ def test_settlement_pays_the_pool_out_in_one_posting(now):
         (seats[3].gamer_id, 4, 0),
         (seats[4].gamer_id, 5, 0),
     ]
-    posting = Transfer.objects.filter(posting_id=settled.finish_posting_id)
+    posting = Transfer.objects.filter(posting_id=str(settled.finish_posting_id))
     assert sorted(posting.values_list("kind", "amount")) == [
         ("PRIZE", 10),
         ("PRIZE", 32),
@@ -58,7 +58,7 @@ def test_settlement_makes_a_reward_of_each_prize(now):
     settling.settle(uid=tournament.uid, now=now)
 
     rewards = Reward.objects.order_by("rank").values_list(
-        "gamer", "amount", "source", "tournament_uid", "tournament_title", "rank", "status"
+        "gamer_id", "amount", "source", "tournament_uid", "tournament_title", "rank", "status"
     )
     shared = (tournament.uid, "Daily Carrom")
     assert list(rewards) == [
