@@ -29,7 +29,7 @@ class DataFolder:
         if folder.is_symlink() and not folder.exists():
             folder.unlink()  # the lasting temporary folder has been emptied
         folder.mkdir(mode=0o711, exist_ok=True)
-        if not self._can_enter(folder):
+        if not self._can_enter(folder.resolve()):
             folder.rmdir()
             folder.symlink_to(tempfile.mkdtemp(prefix="kgen-", dir=elsewhere))
             folder.resolve().chmod(0o711)
