@@ -4,6 +4,7 @@ The endpoints here are the smallest that a viewset can offer, so that only the g
 """
 
 from datetime import timedelta
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ from accounts.tests.factories import (
 from kgen.common.api.fields import QueryIntegerField, StrictIntegerField
 from kgen.common.errors import Conflict, Unavailable
 from kgen.common.models import KeptAnswer
-from kgen.wsgi import Utf8Request, application
+from kgen.wsgi import PlainRequest, application
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
@@ -120,6 +121,21 @@ def gamer() -> Gamer:
 @pytest.fixture
 def caller(gamer: Gamer) -> GameClient:
     return GameClient(gamer.game).as_gamer(gamer)
+
+
+def as_served(caller: GameClient, body: bytes, **environ: Any) -> Any:
+    """POST to /me through the request that the server makes; Django's test client has its own."""
+    request = RequestFactory().post(
+        "/api/v1/me",
+        body,
+        content_type="application/json",
+        query_params={"token": caller.token},
+        headers={
+            "x-clientID": caller.game.client_id,
+            "x-clientSecret": secret_of(caller.game),
+        },
+    )
+    return application.get_response(PlainRequest({**request.environ, **environ}))
 
 
 def level_of(gamer: Gamer) -> int | None:
@@ -404,22 +420,26 @@ def test_body_is_json_in_utf8_or_415(caller, content_type, status):
     ],
 )
 def test_codec_of_the_callers_choice_is_415(caller, content_type):
-    request = RequestFactory().post(
-        "/api/v1/me",
-        b'{"age": 1}',
-        content_type="application/json",
-        query_params={"token": caller.token},
-        headers={
-            "x-clientID": caller.game.client_id,
-            "x-clientSecret": secret_of(caller.game),
-        },
-    )
-    # Django's test client builds its requests in a way of its own.
-    as_served = Utf8Request({**request.environ, "CONTENT_TYPE": content_type})
-
-    answer = application.get_response(as_served)
+    answer = as_served(caller, b'{"age": 1}', CONTENT_TYPE=content_type)
 
     assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b'{"age": 1}', 201), (b'{"age": 101}', 400), (b" " * 65_537, 413), (b"x" * 2**21, 413)],
+)
+def test_body_in_chunks_is_a_body(caller, body, status):
+    chunked = {
+        "CONTENT_LENGTH": "",
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": BytesIO(body),
+        "wsgi.input_terminated": True,
+    }
+
+    answer = as_served(caller, b"", **chunked)
+
+    assert answer.status_code == status
 
 
 def test_body_that_is_ignored_may_be_anything(caller):

@@ -45,12 +45,22 @@ class ApiErrorMiddleware:
         if not request.path_info.startswith("/api/"):
             return response
         if response.status_code >= 400 and not _is_json(response):
-            response = plain_response(request, response.status_code)
+            response = _in_json(request, response)
         response["Cache-Control"] = "no-store"
         if request.path_info.startswith("/api/v1/") and "RateLimit-Limit" not in response:
             for name, value in rate_limits.uncounted().headers().items():
                 response[name] = value
         return response
+
+
+def _in_json(request: HttpRequest, page: HttpResponseBase) -> HttpResponse:
+    """The contract's body in place of a page's, under the headers that the page was given."""
+    response = plain_response(request, page.status_code)
+    for name, value in page.items():
+        if name.lower() not in ("content-type", "content-length"):
+            response[name] = value
+    response["Content-Length"] = str(len(response.content))
+    return response
 
 
 def _is_json(response: HttpResponseBase) -> bool:

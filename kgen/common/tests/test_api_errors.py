@@ -16,6 +16,9 @@ def client() -> Client:
 def body_of(response):
     assert response["Content-Type"] == "application/json"
     assert response["Cache-Control"] == "no-store"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Referrer-Policy"] == "no-referrer"
+    assert response["Content-Length"] == str(len(response.content))
     return response.json()
 
 
