@@ -6,6 +6,7 @@ servers give TEST_DATABASE_URL, TEST_MIGRATE_DATABASE_URL and TEST_REDIS_URL.
 """
 
 import atexit
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from kgen.local.devchain import find_anvil
 from kgen.local.postgres import Postgres
 from kgen.local.processes import ServiceError, free_port, stop, wait_until
 from kgen.local.servers import DataFolder
@@ -70,6 +72,8 @@ def _start() -> dict[str, str]:
         _running.append((service, process))
         wait_until(service.is_ready, process=process, name=name, log=log)
     postgres.create_roles()
+    with contextlib.suppress(ServiceError):
+        find_anvil()  # fetched once, here, if it must be; the fixture says what is wrong
     return {**postgres.urls(), **valkey.urls()}
 
 
