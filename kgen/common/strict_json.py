@@ -7,7 +7,7 @@ different readers, and NUL or half a surrogate pair cannot be stored by PostgreS
 
 import json
 import math
-from collections.abc import Iterable
+import re
 from typing import NoReturn, TypeAlias
 
 from kgen.common.errors import Invalid
@@ -32,12 +32,13 @@ def loads(raw: bytes) -> Json:
 
     Raises `BrokenJson`.
     """
+    # Before the reader goes down there itself: how deep it can is a setting of the process.
+    if raw.count(b"{") + raw.count(b"[") > DEEPEST_NESTING:
+        _check_nesting(raw)
     try:
         value: Json = _DECODER.decode(raw.decode())
     except UnicodeDecodeError:
         raise BrokenJson("not UTF-8") from None
-    except RecursionError:
-        raise BrokenJson(f"nested deeper than {DEEPEST_NESTING}") from None
     except ValueError:
         raise BrokenJson("not JSON") from None
     if not _is_plainly_harmless(raw):
@@ -74,12 +75,27 @@ def _constant(name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
 
 
+# A string, also one that nothing closes, or a bracket; possessive, so that no input is read twice.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+
+
+def _check_nesting(raw: bytes) -> None:
+    depth = 0
+    for token in _TOKEN.finditer(raw):
+        match token[0]:
+            case b"{" | b"[":
+                depth += 1
+            case b"}" | b"]":
+                depth -= 1
+        if depth > DEEPEST_NESTING:
+            raise BrokenJson(f"nested deeper than {DEEPEST_NESTING}")
+
+
 def _is_plainly_harmless(raw: bytes) -> bool:
     """Whether the bytes alone rule out every breach that `_check` looks for, as they nearly always
     do: then the value need not be walked."""
     return (
-        raw.count(b"{") + raw.count(b"[") <= DEEPEST_NESTING
-        and raw.count(b":") <= MOST_KEYS
+        raw.count(b":") <= MOST_KEYS
         and b"\\u0000" not in raw
         and b"\\ud" not in raw
         and b"\\uD" not in raw
@@ -88,28 +104,19 @@ def _is_plainly_harmless(raw: bytes) -> bool:
 
 def _check(value: Json) -> None:
     keys = 0
-    level: list[Json] = [value]
-    for depth in range(DEEPEST_NESTING + 2):
-        inner: list[Json] = []
-        for item in level:
-            if isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, dict):
-                keys += len(item)
-                for key in item:
-                    _check_text(key)
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-        if keys > MOST_KEYS:
-            raise BrokenJson(f"more than {MOST_KEYS} keys")
-        if depth == DEEPEST_NESTING and _holds_containers(level):
-            raise BrokenJson(f"nested deeper than {DEEPEST_NESTING}")
-        level = inner
-
-
-def _holds_containers(values: Iterable[Json]) -> bool:
-    return any(isinstance(value, dict | list) for value in values)
+    rest = [value]
+    while rest:
+        item = rest.pop()
+        if isinstance(item, str):
+            _check_text(item)
+        elif isinstance(item, dict):
+            keys += len(item)
+            if keys > MOST_KEYS:
+                raise BrokenJson(f"more than {MOST_KEYS} keys")
+            rest += item.keys()
+            rest += item.values()
+        elif isinstance(item, list):
+            rest += item
 
 
 def _check_text(text: str) -> None:

@@ -12,6 +12,8 @@ from kgen.common import strict_json
         (b'"\\\\u0000"', "\\u0000"),
         ('"ünï\\ud83d\\ude00"'.encode(), "ünï😀"),
         (b"[" * 32 + b"]" * 32, None),
+        (b"[" + b",".join([b"[{}]"] * 100) + b"]", [[{}]] * 100),
+        (b'["' + b"[" * 40 + b'\\"{"]', ["[" * 40 + '"{']),
     ],
 )
 def test_plain_json_is_read(raw, value):
@@ -43,6 +45,9 @@ def test_plain_json_is_read(raw, value):
         (b'{"a":' * 33 + b"1" + b"}" * 33, "nested deeper than 32"),
         (b"[" * 30_000 + b"]" * 30_000, "nested deeper than 32"),
         (b'{"a":' * 9_000 + b"1" + b"}" * 9_000, "nested deeper than 32"),
+        (b"[" * 30_000, "nested deeper than 32"),
+        (b'["\\"' + b"[" * 33, "not JSON"),
+        (b'["' + b'\\"' * 33_000 + b"[" * 33 + b"\\", "not JSON"),
     ],
 )
 def test_anything_ambiguous_is_refused(raw, reason):
