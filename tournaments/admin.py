@@ -49,6 +49,7 @@ LOBBY_BEFORE_START: Final = timedelta(minutes=1)
 LOCK_BEFORE_END: Final = timedelta(minutes=2)
 # So that a form filled in from its defaults is still in time when it is published.
 TIME_TO_PUBLISH: Final = timedelta(minutes=10)
+HORIZON: Final = timedelta(days=5 * 366)
 
 DRAFTS: Final = (Tournament.Phase.SETUP, Tournament.Phase.PREPARATION)
 STATUS: Final = Tournament.Status
@@ -129,13 +130,20 @@ class TournamentForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
         data = super().clean() or {}
         if any(name in self.errors for name in TIMES):
             return data
-        given = {name for name in TIMES if data[name] is not None}
+        now, given = timezone.now(), [name for name in TIMES if data[name] is not None]
+        for name in given:
+            if abs(data[name] - now) > HORIZON:
+                self.add_error(name, "This is more than five years away.")
+                return data
         data |= {name: at for name, at in rhythm(data).items() if name not in given}
         for earlier, later, wrong in IN_ORDER:
             if data[earlier] > data[later]:
-                self.add_error(later if later in given else earlier, wrong)
+                at_fault = [
+                    name for name in (later, earlier) if name in given and name != "starts_at"
+                ]
+                self.add_error((at_fault or ["starts_at"])[0], wrong)
                 return data
-        if data["locks_at"] <= timezone.now():
+        if data["locks_at"] <= now:
             self.add_error("starts_at", "This lies in the past: nobody could join any more.")
         seats, fewest = data.get("tournament_size"), data.get("min_registration_start_limit")
         if seats and fewest and seats < fewest:
@@ -542,6 +550,7 @@ def _at(at: datetime) -> str:
 class ParticipationAdmin(ReadOnlyAdmin[Participation]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
     list_display = ["whose", "in_what", "state", "points", "final_rank", "won", "joined", "went"]
+    list_display_links = ["joined"]
     list_select_related = ["gamer", "tournament"]
     search_fields = ["gamer__gamer_id__exact", "tournament__uid__exact"]
     search_help_text = "Gamer id or tournament id"
