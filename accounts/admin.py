@@ -53,6 +53,19 @@ class GameForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable 
         max_length=500, help_text="Kept in the history with your name.", required=False
     )
 
+    class Meta:
+        labels = {
+            "is_active": "Active: may call the API",
+            "is_sandbox": "Sandbox: plays for KCash of no value",
+            "min_withdrawal": "Least withdrawal",
+            "rate_limit": "Request limit",
+            "gamer_event_rate": "Event limit",
+        }
+        help_texts = {
+            "game_uid": "How the game names itself in events; cannot be changed later.",
+            "min_withdrawal": "KCash, whole units.",
+        }
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if self.instance.pk and self.has_changed() and not data.get("reason"):

@@ -51,6 +51,7 @@ class ConsoleSite(OTPAdminSite):  # type: ignore[misc]  # untyped package
     site_title = "KGeN console"
     index_title = "Tournaments, rewards and wallets"
     site_url = None
+    enable_nav_sidebar = False  # the lists need the width
     login_form = LoginForm
     login_template = "admin/login_with_code.html"
 

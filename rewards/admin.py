@@ -25,6 +25,7 @@ from kgen.common.admin import (
     kcash_column,
     link,
     link_column,
+    minute_column,
     moment,
     moment_column,
     panel,
@@ -39,7 +40,7 @@ NEWEST: Final = 20
 @admin.register(Reward)
 class RewardAdmin(ReadOnlyAdmin[Reward]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
-    list_display = ["how_much", "whose", "game", "what_for", "claimed_or_not", "granted", "claimed"]
+    list_display = ["how_much", "whose", "game", "what_for", "claimed_or_not", "since", "until"]
     list_select_related = ["gamer__game"]
     list_filter = ["status", "source"]
     search_fields = [
@@ -72,6 +73,8 @@ class RewardAdmin(ReadOnlyAdmin[Reward]):
     granted = moment_column("created_at", "granted")
     claimed = moment_column("claimed_at", "claimed")
     expires = moment_column("expires_at", "expires")
+    since = minute_column("created_at", "granted")
+    until = minute_column("claimed_at", "claimed")
 
     @admin.display(description="for")
     def what_for(self, reward: Reward) -> str:

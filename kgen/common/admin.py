@@ -127,6 +127,11 @@ def moment_column(name: str, description: str = "") -> Callable[..., object]:
     return _column(name, moment, description)
 
 
+def minute_column(name: str, description: str) -> Callable[..., object]:
+    """A narrow column for lists: an instant in UTC to the minute, said in its heading."""
+    return _column(name, lambda at: f"{at:%Y-%m-%d %H:%M}" if at else "-", f"{description} (UTC)")
+
+
 def short_column(name: str, description: str = "") -> Callable[..., object]:
     """A column showing an address or a hash, cut in its middle."""
     return _column(name, short, description)
@@ -326,11 +331,17 @@ class ConsoleAdmin(ModelAdmin[M]):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """A refusal that no form can foresee is told; nothing was changed."""
+        buttons = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        context = {**buttons, **(extra_context or {})}
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            return super().changeform_view(request, object_id, form_url, context)
         except Refusal as refusal:
             self.message_user(request, str(refusal), level=messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
+
+    def response_change(self, request: HttpRequest, obj: M) -> HttpResponse:
+        self.message_user(request, f"{obj} is changed.", level=messages.SUCCESS)
+        return HttpResponseRedirect(reverse(self._page_of("change"), args=[quote(obj.pk)]))
 
     def panels(self) -> Sequence[_Panel]:
         return _panels.get(self.model, ())
