@@ -5,6 +5,9 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+# The chain of the paper journey.
+from wallet.tests.conftest import bench, deployed  # noqa: F401 - fixtures
+
 
 @pytest.fixture
 def now() -> Iterator[datetime]:

@@ -9,15 +9,20 @@ from wallet import ledger, prize_pools
 from wallet.models import Wallet
 
 
-def crowd_of(entrants: int, tournament: Tournament, *, named: str = "crowd") -> None:
-    """Seat so many gamers at once, with wallets and scores from `entrants` down to 1.
+def crowd_of(entrants: int, tournament: Tournament, *, best: int | None = None) -> None:
+    """Seat so many gamers at once, with wallets and scores from `best` down to 1.
 
     Their stakes come from the mint in one posting: for tests that need a crowd and look at others.
     """
     start = tournament.starts_at
+    best = best or entrants
     with transaction.atomic():
         gamers = Gamer.objects.bulk_create(
-            Gamer(game=tournament.game, gamer_id=f"{named}-{number:06}", created_at=start)
+            Gamer(
+                game=tournament.game,
+                gamer_id=f"crowd-{tournament.pk}-{number:06}",
+                created_at=start,
+            )
             for number in range(entrants)
         )
         wallets = Wallet.objects.bulk_create(
@@ -41,7 +46,7 @@ def crowd_of(entrants: int, tournament: Tournament, *, named: str = "crowd") -> 
                 gamer=gamer,
                 tiebreak=gamer.gamer_id,
                 joined_at=start,
-                score=entrants - number,
+                score=max(1, best - number),
                 reached_at=start + timedelta(minutes=1),
                 applied_hash=bytes(32),
             )
