@@ -8,6 +8,7 @@ from rest_framework.response import Response
 
 from accounts.api.views import GamerViewSet
 from kgen.common.api.exceptions import InvalidRequest
+from kgen.common.api.schema import refuses
 from wallet import custody, statements, withdrawals
 from wallet.api.serializers import (
     BalanceSerializer,
@@ -34,6 +35,7 @@ class WalletViewSet(GamerViewSet):
         return Response(BalanceSerializer(statements.balance_of(gamer=self.caller.gamer)).data)
 
     @extend_schema(parameters=[PageQuerySerializer], responses=TransactionPageSerializer)
+    @refuses(statements.WalletNotFound)
     def transactions(self, request: Request, address: str) -> Response:
         """The transactions of the gamer's own wallet, newest first, a page at a time."""
         if not _ADDRESS.fullmatch(address):
@@ -53,6 +55,7 @@ class WalletViewSet(GamerViewSet):
         return Response(TransactionPageSerializer(page).data)
 
     @extend_schema(request=None, responses=WithdrawalSerializer)
+    @refuses(custody.WalletFrozen, withdrawals.MinimumNotMet, withdrawals.KgenWalletNotLinked)
     def withdraw(self, request: Request) -> Response:
         """Send the whole earned balance to the linked KGeN wallet."""
         withdrawal = withdrawals.withdraw(gamer=self.caller.gamer, now=timezone.now())
