@@ -15,8 +15,15 @@ from kgen.local.servers import DataFolder
 
 SUPERUSER, OWNER, APPLICATION = "postgres", "kgen_owner", "kgen_app"
 DATABASE = "kgen"
-# A throwaway cluster may lose everything at a power cut, so it need not wait for the disk.
-FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "wal_level=minimal")
+# A throwaway cluster may lose everything at a power cut, so it need not wait for the disk. Its
+# databases live for seconds, and one that is being vacuumed cannot be dropped by its owner.
+FAST = (
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "wal_level=minimal",
+    "autovacuum=off",
+)
 
 
 class Postgres:
