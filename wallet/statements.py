@@ -1,7 +1,6 @@
 """What a gamer sees of a wallet: its balance and its transactions. Reads alone."""
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -111,7 +110,7 @@ def _read_key(key: str) -> int:
             .decode("ascii")
             .partition(".")
         )
-    except (binascii.Error, UnicodeError) as problem:
+    except ValueError as problem:  # no base64, or no ASCII inside
         raise BadPageKey(key) from problem
     if form + "." != _KEY_FORM or not seq.isdigit() or len(seq) > 18:
         raise BadPageKey(key)

@@ -20,7 +20,7 @@ APPEND_ONLY = "LG001"
 
 
 @pytest.fixture
-def wallet(db) -> Wallet:
+def wallet(db):
     wallet = WalletFactory.create()
     welcome_bonus.grant(wallet=wallet, now=timezone.now())
     return wallet
@@ -43,17 +43,17 @@ def owner(committed_database) -> Iterator[Any]:
     opened.close()
 
 
-def refused(statement: str) -> str | None:
+def refused(statement):
     """The SQLSTATE with which a statement of the application fails."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(statement)
     except DatabaseError as error:
-        return error.__cause__.pgcode
+        return getattr(error.__cause__, "pgcode", None)
     return None
 
 
-def refused_to(owner: Any, statement: str) -> str | None:
+def refused_to(owner, statement):
     """The SQLSTATE with which a statement of the owner fails; whatever it did is undone."""
     try:
         with owner.cursor() as cursor:
@@ -218,3 +218,17 @@ def test_impossible_transactions_are_refused(wallet, wrong):
 
     assert isinstance(refusal.value.__cause__, CheckViolation)
     assert WalletTransaction.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda: ledger.post([], posting_id=uuid7()),
+        lambda: ledger.settle(uuid7()),
+        lambda: ledger.open_accounts(ledger.Owner.WALLET, 1),
+        lambda: welcome_bonus.grant(wallet=Wallet(), now=timezone.now()),
+    ],
+)
+def test_money_moves_in_a_transaction_alone(move):
+    with pytest.raises(RuntimeError, match="must be called inside a transaction"):
+        move()

@@ -397,7 +397,7 @@ def run(*, examples: int, steps: int) -> Counter[tuple[str, str]]:
 
 
 def test_ledger_agrees_with_its_model():
-    outcomes = run(examples=20, steps=50)
+    outcomes = run(examples=15, steps=40)
 
     ended = Counter[str]()
     for (_, end), times in outcomes.items():
@@ -408,7 +408,7 @@ def test_ledger_agrees_with_its_model():
 
 @pytest.mark.slow
 def test_ledger_agrees_with_its_model_for_long():
-    outcomes = run(examples=250, steps=50)
+    outcomes = run(examples=150, steps=50)
 
     rare = {(name, end) for name, ends in ENDS.items() for end in ends if outcomes[name, end] < 10}
     assert rare == set()

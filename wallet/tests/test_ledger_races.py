@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("committed_database")
 THREADS = 8
 
 
-def opened(**filled: int) -> Wallet:
+def opened(**filled):
     with transaction.atomic():
         return WalletFactory.create(**filled)
 

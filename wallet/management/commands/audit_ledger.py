@@ -29,7 +29,7 @@ class Command(BaseCommand):
         findings = sum(self._report(audit.title, audit.find()) for audit in reconciliation.AUDITS)
         findings += self._compare_with_chain()
         if findings:
-            raise CommandError(f"{findings} findings: the ledger is not right.")
+            raise CommandError(f"The ledger is not right: {findings} findings.")
         self.stdout.write("The ledger is right.")
 
     def _audit_tournament(self, uid: UUID) -> None:
@@ -44,7 +44,7 @@ class Command(BaseCommand):
     def _compare_with_chain(self) -> int:
         title = "Wallets are what the chain says"
         if not settings.CHAIN_RPC_URL or not settings.KCASH_ADDRESS:
-            self.stdout.write(f"{title:<40} not compared: CHAIN_RPC_URL or KCASH_ADDRESS is unset")
+            self.stdout.write(f"{title:<44} not compared: no chain is configured")
             return 0
         chain = Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
         try:
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         return self._report(title, [])
 
     def _report(self, title: str, findings: list[Finding]) -> int:
-        self.stdout.write(f"{title:<40} {f'{len(findings)} findings' if findings else 'ok'}")
+        self.stdout.write(f"{title:<44} {f'{len(findings)} findings' if findings else 'ok'}")
         for finding in findings:
             self.stdout.write(f"  {finding.subject}: {finding.problem}")
         return len(findings)

@@ -1,0 +1,272 @@
+"""Each audit finds the fault that it is named for, planted by the owner past every guard."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts.tests.factories import GamerFactory
+from kgen.common.database_roles import owner_settings
+from kgen.common.identifiers import uuid7
+from wallet import claims, entry_fees, ledger, prize_pools, reconciliation, welcome_bonus
+from wallet import withdrawals as withdrawing
+from wallet.reconciliation import AUDITS, Finding, TournamentBooks
+from wallet.tests.factories import KgenWalletFactory, WalletFactory
+
+TOURNAMENT = uuid4()
+BOOKS = TournamentBooks(
+    stakes=100,
+    refunds=0,
+    sponsored=0,
+    prizes=85,
+    rake=15,
+    remainder=0,
+    in_pool=0,
+    ledger_sum=0,
+)
+
+
+@pytest.fixture(autouse=True)
+def _settlement(settings) -> None:
+    settings.SETTLEMENT_ADDRESS = "0x" + "5e" * 20
+    settings.CHAIN_RPC_URL = ""
+
+
+@transaction.atomic
+def play():
+    """A little of everything: bonus, fees, prizes, a claim, a withdrawal, the chain's word."""
+    now = timezone.now()
+    gamer = GamerFactory.create(linked=True, game__min_withdrawal=1)
+    KgenWalletFactory.create(account=gamer.kgen_account)
+    wallet = WalletFactory.create(gamer=gamer)
+    bonus = welcome_bonus.grant(wallet=wallet, now=now)
+    assert bonus is not None
+    pool = prize_pools.open_pool(tournament_id=1, tournament_uid=TOURNAMENT, game_id=gamer.game_id)
+    entry_fees.collect(
+        wallet=wallet, pool=pool, amount=30, reference=uuid7(), description="", now=now
+    )
+    claims.promise(wallet=wallet, amount=80, reference=uuid7())
+    claims.credit(wallet=wallet, amount=80, reference=uuid7(), description="", now=now)
+    withdrawing.withdraw(gamer=gamer, now=now)
+    return wallet
+
+
+def findings() -> dict[str, list[Finding]]:
+    """What each audit that found anything has found."""
+    found = {audit.title: audit.find() for audit in AUDITS}
+    return {title: problems for title, problems in found.items() if problems}
+
+
+@pytest.fixture
+def owner(committed_database) -> Iterator[Any]:
+    """The owner's login, which can switch the triggers off."""
+    login = owner_settings(connection.settings_dict)
+    opened = psycopg2.connect(
+        user=login["USER"],
+        password=login["PASSWORD"],
+        host=login["HOST"],
+        port=login["PORT"],
+        dbname=connection.settings_dict["NAME"],
+    )
+    opened.autocommit = True
+    yield opened
+    opened.close()
+
+
+@pytest.mark.django_db
+def test_sound_books_have_no_findings():
+    play()
+
+    assert findings() == {}
+
+
+@pytest.mark.django_db
+def test_empty_books_have_no_findings():
+    assert findings() == {}
+
+
+ZERO = "All accounts together are zero"
+CHAIN = "Each account's transfers follow each other"
+SUM = "Balances are the sum of transfers"
+WAITING = "Waiting credits are transfers"
+STRANGERS = "Transfers join accounts of one asset"
+HOLDS = "Holds are withdrawals under way"
+WALLETS = "Wallets are the sum of transactions"
+OVERDRAWN = "No account is overdrawn"
+
+PLANTED = {
+    "UPDATE ledger.account SET balance = balance + 1 WHERE bucket = 'bonus'": {
+        ZERO,
+        CHAIN,
+        SUM,
+        WALLETS,
+    },
+    "UPDATE ledger.account SET seq = seq + 1 WHERE bucket = 'bonus'": {CHAIN},
+    "ALTER TABLE ledger.account DROP CONSTRAINT account_never_overdrawn;"
+    "UPDATE ledger.account SET balance = -5 WHERE bucket = 'bought'": {
+        OVERDRAWN,
+        ZERO,
+        CHAIN,
+        SUM,
+        WALLETS,
+    },
+    "DELETE FROM ledger.pending_credit": {ZERO, SUM},
+    "UPDATE ledger.pending_credit SET amount = amount + 1": {ZERO, SUM, WAITING},
+    "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
+    "UPDATE ledger.transfer SET debit_id = 999999 WHERE kind = 'GRANT'": {ZERO, STRANGERS},
+    "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
+    "DELETE FROM ledger.transfer WHERE kind = 'CLAIM'": {CHAIN, SUM},
+    "UPDATE wallet_payout SET amount = amount + 1 WHERE kind = 'WITHDRAW'": {HOLDS},
+    "UPDATE wallet_wallettransaction SET sync_status = 'COMPLETED'": {WALLETS},
+}
+
+
+def test_every_planted_fault_is_found(owner):
+    play()
+    found = {}
+
+    for fault in PLANTED:
+        with owner.cursor() as cursor:
+            # Each fault is looked at in the owner's own transaction, which is then undone.
+            cursor.execute("BEGIN")
+            cursor.execute(fault)
+            found[fault] = {audit.title for audit in AUDITS if _ask_as(owner, audit)}
+            cursor.execute("ROLLBACK")
+
+    assert found == PLANTED
+    assert {title for titles in PLANTED.values() for title in titles} == {
+        audit.title for audit in AUDITS
+    }
+
+
+def _ask_as(owner: Any, audit: reconciliation.Audit) -> list[Finding]:
+    """Ask an audit's question over the owner's connection."""
+    application, connection.connection = connection.connection, owner
+    try:
+        return audit.find()
+    finally:
+        connection.connection = application
+
+
+# --- One tournament ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_balanced"),
+    [
+        ({}, True),
+        ({"prizes": 80, "remainder": 5}, True),
+        ({"sponsored": 50, "prizes": 135}, True),
+        ({"prizes": 0, "rake": 0, "refunds": 100}, True),
+        ({"prizes": 0, "rake": 0, "in_pool": 100}, True),
+        ({"prizes": 84}, False),
+        ({"prizes": 86}, False),
+        ({"refunds": 10}, False),
+        ({"ledger_sum": 1}, False),
+    ],
+)
+def test_tournament_is_balanced_when_what_went_in_came_out(changed, is_balanced):
+    assert replace(BOOKS, **changed).is_balanced is is_balanced
+
+
+@pytest.mark.django_db
+def test_books_of_a_tournament_are_read_from_its_pool():
+    play()
+
+    assert reconciliation.tournament_books(TOURNAMENT) == TournamentBooks(
+        stakes=30,
+        refunds=0,
+        sponsored=0,
+        prizes=0,
+        rake=0,
+        remainder=0,
+        in_pool=30,
+        ledger_sum=0,
+    )
+
+
+# --- The command ---------------------------------------------------------------------------------
+
+
+def audit_ledger(*arguments: str) -> list[str]:
+    output = StringIO()
+    call_command("audit_ledger", *arguments, stdout=output)
+    return output.getvalue().splitlines()
+
+
+@pytest.mark.django_db
+def test_audit_ledger_prints_a_line_for_each_audit():
+    play()
+
+    lines = audit_ledger()
+
+    assert lines == [
+        *(f"{audit.title:<44} ok" for audit in AUDITS),
+        f"{'Wallets are what the chain says':<44} not compared: no chain is configured",
+        "The ledger is right.",
+    ]
+
+
+@pytest.mark.django_db
+def test_audit_ledger_prints_a_tournament_in_one_line():
+    play()
+
+    (line,) = audit_ledger("--tournament", str(TOURNAMENT))
+
+    assert line == (
+        "stakes=30 refunds=0 sponsored=0 prizes=0 rake=0 remainder=0 in_pool=30 ledger_sum=0"
+    )
+
+
+@pytest.mark.django_db
+def test_audit_ledger_of_an_unknown_tournament_fails():
+    with pytest.raises(CommandError, match="has a pool"):
+        audit_ledger("--tournament", str(uuid4()))
+
+
+@pytest.mark.django_db
+def test_audit_ledger_fails_on_a_finding():
+    wallet = play()
+    # Money without a wallet transaction, which no flow makes.
+    ledger.post(
+        [
+            ledger.Leg(
+                debit=ledger.MINT,
+                credit=ledger.wallet_account(wallet.pk, ledger.Bucket.BONUS),
+                amount=1,
+                kind=ledger.Kind.GRANT,
+            )
+        ],
+        posting_id=uuid7(),
+    )
+    output = StringIO()
+
+    with pytest.raises(CommandError, match="1 findings"):
+        call_command("audit_ledger", stdout=output)
+
+    assert (
+        f"  wallet {wallet.pk}: lazy 21, transactions say 20; on chain 0, synced transactions say 0"
+        in output.getvalue().splitlines()
+    )
+
+
+# --- The chain -----------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_mirror_is_compared_with_the_chain(engine):
+    followed, ahead = WalletFactory.create(), WalletFactory.create(onchain=7)
+    welcome_bonus.grant(wallet=followed, now=timezone.now())
+    engine.settle_all()
+
+    differences = reconciliation.wallets_that_differ_from_the_chain(engine.chain)
+
+    assert ledger.balances(followed.pk).onchain == 50
+    assert differences == [Finding(f"wallet {ahead.pk} {ahead.address}", "ledger 7, chain 0")]
