@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from kgen.common.identifiers import uuid7
 from tournaments import lifecycle
@@ -49,6 +50,12 @@ def refund_stakes(*, uid: UUID, now: datetime) -> int:
     refunded = 0
     while given := _refund_chunk(uid=uid, now=now):
         refunded += given
+
+    # Another run may still have stakes in hand; then it, or the next one, finds that all are back.
+    owed = Participation.objects.held().filter(tournament=OuterRef("pk"))
+    Tournament.objects.owing_refunds().filter(~Exists(owed) | Q(entry_fee=0), uid=uid).update(
+        refunded_at=now, updated_at=now
+    )
     return refunded
 
 

@@ -40,8 +40,7 @@ class TournamentQuerySet(models.QuerySet["Tournament"]):
         )
 
     def owing_refunds(self) -> Self:
-        held = Participation.objects.held().filter(tournament=OuterRef("pk"))
-        return self.filter(Exists(held), phase=Tournament.Phase.CANCELLED, entry_fee__gt=0)
+        return self.filter(phase=Tournament.Phase.CANCELLED, refunded_at=None)
 
     def seen_by(self, gamer: Gamer) -> Self:
         """Those of the gamer's game, with `joined`: whether this gamer is in."""
@@ -108,6 +107,8 @@ class Tournament(models.Model):
     rewarded_count = models.PositiveIntegerField(null=True, editable=False)
     finish_posting_id = models.UUIDField(null=True, unique=True, editable=False)
     cancelled_at = models.DateTimeField(null=True, editable=False)
+    # When the last stake of a cancelled tournament had been given back.
+    refunded_at = models.DateTimeField(null=True, editable=False)
 
     objects = TournamentQuerySet.as_manager()
 
@@ -117,7 +118,18 @@ class Tournament(models.Model):
     joined: bool
 
     class Meta:
-        indexes = [models.Index(fields=["game", "phase", "ends_at"], name="tournaments_of_game")]
+        indexes = [
+            models.Index(fields=["game", "phase", "ends_at"], name="tournaments_of_game"),
+            # What the sweep looks for, every second and among ever more finished tournaments.
+            models.Index(
+                fields=["ends_at"], name="tournaments_to_close", condition=Q(phase="PUBLISHED")
+            ),
+            models.Index(
+                fields=["cancelled_at"],
+                name="tournaments_to_refund",
+                condition=Q(phase="CANCELLED", refunded_at=None),
+            ),
+        ]
         constraints = [
             models.CheckConstraint(
                 name="tournament_times_in_order",
@@ -146,6 +158,7 @@ class Tournament(models.Model):
                     settled_pool__gte=0,
                     rewarded_count__isnull=False,
                     cancelled_at=None,
+                    refunded_at=None,
                 )
                 | Q(
                     phase="CANCELLED",
@@ -162,6 +175,7 @@ class Tournament(models.Model):
                     rewarded_count=None,
                     finish_posting_id=None,
                     cancelled_at=None,
+                    refunded_at=None,
                 ),
             ),
         ]

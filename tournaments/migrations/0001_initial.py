@@ -88,6 +88,7 @@ class Migration(migrations.Migration):
                 ("rewarded_count", models.PositiveIntegerField(editable=False, null=True)),
                 ("finish_posting_id", models.UUIDField(editable=False, null=True, unique=True)),
                 ("cancelled_at", models.DateTimeField(editable=False, null=True)),
+                ("refunded_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "game",
                     models.ForeignKey(
@@ -192,6 +193,22 @@ class Migration(migrations.Migration):
             model_name="tournament",
             index=models.Index(fields=["game", "phase", "ends_at"], name="tournaments_of_game"),
         ),
+        migrations.AddIndex(
+            model_name="tournament",
+            index=models.Index(
+                condition=models.Q(("phase", "PUBLISHED")),
+                fields=["ends_at"],
+                name="tournaments_to_close",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="tournament",
+            index=models.Index(
+                condition=models.Q(("phase", "CANCELLED"), ("refunded_at", None)),
+                fields=["cancelled_at"],
+                name="tournaments_to_refund",
+            ),
+        ),
         migrations.AddConstraint(
             model_name="tournament",
             constraint=models.CheckConstraint(
@@ -232,6 +249,7 @@ class Migration(migrations.Migration):
                     models.Q(
                         ("cancelled_at", None),
                         ("phase", "COMPLETED"),
+                        ("refunded_at", None),
                         ("rewarded_count__isnull", False),
                         ("settled_at__isnull", False),
                         ("settled_pool__gte", 0),
@@ -249,6 +267,7 @@ class Migration(migrations.Migration):
                         ("cancelled_at", None),
                         ("finish_posting_id", None),
                         ("phase__in", ["SETUP", "PREPARATION", "PUBLISHED"]),
+                        ("refunded_at", None),
                         ("rewarded_count", None),
                         ("settled_at", None),
                         ("settled_pool", None),

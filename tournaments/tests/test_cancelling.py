@@ -68,11 +68,13 @@ def test_refunds_go_on_where_they_stopped(now, monkeypatch):
     monkeypatch.setattr(cancelling, "CHUNK", 2)
     cancelling._refund_chunk(uid=tournament.uid, now=now)
     assert Participation.objects.held().count() == 3
+    assert Tournament.objects.owing_refunds().get() == tournament
 
     refunded = cancelling.refund_stakes(uid=tournament.uid, now=now)
 
     assert refunded == 3
     assert [buckets(one.gamer) for one in seats] == [(10, 0, 0, 0)] * 5
+    assert Tournament.objects.get().refunded_at == now
     assert not Tournament.objects.owing_refunds().exists()
 
 
