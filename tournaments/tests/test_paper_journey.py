@@ -42,7 +42,7 @@ class Walk:
         """Bonus, earned, lazy, on chain, delta."""
         shown = self.client.get("/wallet/lazyChain/balance").json()
         names = ("bonus_balance", "earned_balance", "lazy_balance", "on_chain_balance")
-        return (*(shown[name] for name in names), shown["lazy_balance_delta"])  # type: ignore[return-value]
+        return (*(shown[name] for name in names), shown["lazy_balance_delta"])
 
     def start_tournament(self) -> Tournament:
         """A tournament that starts now, with 99 others who score 23 at best."""
