@@ -1,0 +1,67 @@
+import os
+from pathlib import Path
+
+import pytest
+from bip32 import BIP32
+from eth_account import Account
+
+from kgen.local import dotenv
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in dotenv.NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_secrets_are_made_once_and_for_their_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+
+    assert dotenv.complete(path)
+    first = path.read_text()
+    assert not dotenv.complete(path)
+
+    assert path.read_text() == first
+    assert set(dotenv.read(path)) == set(dotenv.NAMES)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_addresses_belong_to_their_keys(tmp_path: Path) -> None:
+    dotenv.complete(tmp_path / ".env")
+
+    values = dotenv.read(tmp_path / ".env")
+
+    tree = BIP32.from_seed(bytes.fromhex(values["CUSTODY_SEED"]))
+    assert values["CUSTODY_XPUB"] == tree.get_xpub_from_path("m/44'/60'/0'")
+    assert values["KGEN_XPUB"] == tree.get_xpub_from_path("m/44'/60'/1'")
+    assert values["FLOAT_ADDRESS"] == Account.from_key(values["FLOAT_KEY"]).address.lower()
+
+
+def test_what_is_there_stays(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("SECRET_KEY=mine\nDATABASE_URL=postgres://elsewhere/kgen\n")
+
+    dotenv.complete(path)
+
+    assert path.read_text().startswith("SECRET_KEY=mine\nDATABASE_URL=postgres://elsewhere/kgen\n")
+    assert path.read_text().count("SECRET_KEY=") == 1
+
+
+def test_no_seed_is_invented_beside_given_public_keys(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("CUSTODY_XPUB=xpub-of-elsewhere\nKGEN_XPUB=xpub-of-elsewhere\n")
+
+    dotenv.complete(path)
+
+    assert "CUSTODY_SEED" not in dotenv.read(path)
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "demo.env"
+    dotenv.write(path, {"A": "1", "B": "2"})
+
+    dotenv.write(path, {"A": "3"})
+
+    assert path.read_text() == "A=3\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert os.listdir(tmp_path) == ["demo.env"]
