@@ -77,7 +77,7 @@ def add_secret(*, game: Game, now: datetime) -> str:
     Raises `TooManySecrets`.
     """
     with transaction.atomic():
-        Game.objects.select_for_update().get(pk=game.pk)
+        Game.objects.select_for_update(no_key=True).get(pk=game.pk)
         if game.secrets.filter(disabled_at=None).count() >= MOST_SECRETS:
             raise TooManySecrets
         secret = secrets.token_urlsafe(32)

@@ -102,7 +102,7 @@ def issue(*, gamer: Gamer, phone: Phone, now: datetime) -> Issued:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_COUNTING_SENDS])
-        verification, _ = PhoneVerification.objects.select_for_update().get_or_create(
+        verification, _ = PhoneVerification.objects.select_for_update(no_key=True).get_or_create(
             gamer=gamer, phone=phone.e164
         )
         if (wait := verification.wait_before_resend(now)) > timedelta(0):
@@ -135,7 +135,7 @@ def deliver(*, issued: Issued, now: datetime) -> None:
         sms.gateway().send(request.phone, text)
     except sms.SmsRefused as refusal:
         with transaction.atomic():
-            verification = PhoneVerification.objects.select_for_update().get(
+            verification = PhoneVerification.objects.select_for_update(no_key=True).get(
                 pk=request.verification_id
             )
             OtpRequest.objects.filter(pk=request.pk).update(undelivered_at=now)
@@ -177,7 +177,9 @@ def use(*, gamer: Gamer, phone: Phone, auth_code: str, now: datetime) -> None:
 def _open_request(*, gamer: Gamer, phone: Phone, auth_code: str) -> OtpRequest:
     """The newest request of this gamer and phone, if it is this one and can still be used."""
     verification = (
-        PhoneVerification.objects.select_for_update().filter(gamer=gamer, phone=phone.e164).first()
+        PhoneVerification.objects.select_for_update(no_key=True)
+        .filter(gamer=gamer, phone=phone.e164)
+        .first()
     )
     if verification is None:
         raise OtpNotFound

@@ -166,7 +166,7 @@ def _gamer(
 ) -> tuple[Gamer, bool]:
     # The row is locked, so that of two first calls the second finds everything the first one made.
     known = (
-        Gamer.objects.select_for_update(of=("self",))
+        Gamer.objects.select_for_update(of=("self",), no_key=True)
         .select_related("kgen_account")
         .filter(game=game, gamer_id=gamer_id)
     )

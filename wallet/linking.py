@@ -40,7 +40,7 @@ def link(*, gamer: Gamer, phone: Phone, now: datetime) -> KgenWallet:
     `otp.AlreadyLinked` or `PhoneLinkedToAnotherGamer`.
     """
     # The account's row is held until the end, so that of two gamers after one phone one is first.
-    account, _ = KgenAccount.objects.select_for_update().get_or_create(
+    account, _ = KgenAccount.objects.select_for_update(no_key=True).get_or_create(
         phone=phone.e164, defaults={"created_at": now}
     )
     gamer = Gamer.objects.select_for_update(no_key=True).get(pk=gamer.pk)
