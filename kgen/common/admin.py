@@ -93,7 +93,11 @@ def link(row: Model | None, text: object = None) -> str | SafeString:
     if row is None:
         return "-"
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
-    return format_html('<a href="{}">{}</a>', reverse(name, args=[quote(row.pk)]), text or str(row))
+    return format_html(
+        '<a href="{}">{}</a>',
+        reverse(name, args=[quote(row.pk)]),
+        str(row) if text is None else text,
+    )
 
 
 def mask_phone(phone: str) -> str:
