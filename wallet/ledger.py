@@ -78,9 +78,7 @@ class Leg:
     kind: Kind
 
     def __post_init__(self) -> None:
-        # A float or a Decimal would reach the database as a fraction and look right until then.
-        if type(self.amount) is not int or self.amount <= 0:
-            raise BadPosting(f"an amount is a whole number above 0, not {self.amount!r}")
+        _check_amount(self.amount)
 
 
 class Outcome(Enum):
@@ -154,10 +152,10 @@ def spend(
 
     The split is decided by the database under the buckets' locks. Raises as `post`.
     """
-    leg = Leg(debit=0, credit=to, amount=total, kind=kind)
+    _check_amount(total)
     return _call(
         "SELECT ledger.spend(%s, %s, %s, %s::text[], %s, %s)",
-        [posting_id, leg.kind, wallet_id, [str(bucket) for bucket in order], leg.amount, to],
+        [posting_id, kind, wallet_id, [str(bucket) for bucket in order], total, to],
     )
 
 
@@ -298,7 +296,13 @@ def ensure_partitions(*, until: date) -> int:
     return made
 
 
-# --- The database's words ----------------------------------------------------------------------
+# --- Towards the database and back ----------------------------------------------------------------------
+
+
+def _check_amount(amount: object) -> None:
+    # A float or a Decimal would reach the database as a fraction and look right until then.
+    if type(amount) is not int or amount <= 0:
+        raise BadPosting(f"an amount is a whole number above 0, not {amount!r}")
 
 
 def _call(statement: str, parameters: Sequence[Any]) -> Outcome:

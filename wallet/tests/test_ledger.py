@@ -256,6 +256,27 @@ def test_one_leg_and_many_write_the_same():
     assert posted[0] == posted[1] == [(4, 2, 1, 6, 4)]
 
 
+def test_many_legs_at_once_write_the_same_as_one_by_one():
+    prizes = [7, 1, 30, 2, 5, 9, 1, 1]
+    written = []
+    for together in (True, False):
+        pot, winners = pool(int(together)), [WalletFactory.create(claimable=3) for _ in range(3)]
+        targets = [account(winner, Bucket.CLAIMABLE) for winner in winners]
+        ledger.post([Leg(MINT, pot, 60, Kind.SPONSOR)], posting_id=uuid7())
+        legs = [
+            Leg(pot, targets[place % 3], prize, Kind.PRIZE) for place, prize in enumerate(prizes)
+        ]
+        postings = [legs] if together else [[leg] for leg in legs]
+        ids = [uuid7() for _ in postings]
+        for posting_id, posting in zip(ids, postings, strict=True):
+            ledger.post(posting, posting_id=posting_id)
+        written.append([row[5:] for posting_id in ids for row in rows(posting_id)])
+
+    assert written[0] == written[1]
+    assert written[0][-1] == (1, 8, 4, 4, 10)
+    assert_sound()
+
+
 # --- Refusals ------------------------------------------------------------------------------------
 
 

@@ -190,14 +190,14 @@ CREATE TRIGGER account_keeps_its_identity
 
 -- The smallest UUID of version 7 at a moment: its first 48 bits are the Unix time in milliseconds.
 CREATE FUNCTION ledger.first_id_at(p_moment timestamptz) RETURNS uuid
-LANGUAGE sql STABLE SET search_path = pg_catalog AS $$
+LANGUAGE sql STABLE AS $$
     SELECT rpad(lpad(to_hex((extract(epoch FROM p_moment) * 1000)::bigint), 12, '0'), 32, '0')::uuid
 $$;
 
 -- Makes the missing monthly partitions from the previous month to the one of p_until; returns how
 -- many were made. There is no DEFAULT partition: rows in it would block the month they belong to.
 CREATE FUNCTION ledger.ensure_partitions(p_until date) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_month timestamp := date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month';
     v_name  text;
@@ -241,7 +241,7 @@ END $$;
 -- Opens every account of an owner; those that are open stay as they are.
 CREATE FUNCTION ledger.open_accounts(p_owner_kind text, p_owner_id bigint, p_owner_uid uuid)
 RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     INSERT INTO ledger.account (asset_id, owner_kind, owner_id, owner_uid, bucket, mode)
     SELECT asset_id, owner_kind, p_owner_id, p_owner_uid, name, mode
@@ -253,12 +253,13 @@ END $$;
 
 -- Postings ------------------------------------------------------------------------------------
 
--- The helpers run with the caller's rights: called by anybody but the functions further down, they
--- can do nothing.
+-- The application calls post1, post, spend and mirror: SECURITY DEFINER, with a search_path that
+-- looks at temporary objects last, so that a caller cannot put a type of its own in the place of ours.
+-- The helpers have no more rights than who calls them; called by the application they change nothing.
 
 CREATE FUNCTION ledger.check_request(p_posting_id uuid, p_phase smallint, p_amounts numeric[])
 RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     v_amount numeric;
 BEGIN
@@ -281,7 +282,7 @@ END $$;
 -- Locks, in the order of their numbers, the rows that a posting will rewrite. Everybody locks in
 -- this order, so that two postings cannot wait for each other.
 CREATE FUNCTION ledger.lock_accounts(p_debits bigint[], p_credits bigint[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM ledger.account
       WHERE id = ANY (p_debits || p_credits)
@@ -293,7 +294,7 @@ END $$;
 -- Adds the waiting credits of the debited queued accounts to their balances. Their rows are locked:
 -- of two debits only one finds a credit. A credit not yet committed is not seen, hence not spent.
 CREATE FUNCTION ledger.fold_pending_credits(p_debits bigint[]) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     WITH folded AS (
         DELETE FROM ledger.pending_credit
@@ -315,7 +316,7 @@ CREATE FUNCTION ledger.post1(
     p_posting_id uuid, p_phase smallint, p_kind text, p_debit bigint, p_credit bigint,
     p_amount numeric
 ) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_known        ledger.transfer;
     v_debit        ledger.account;
@@ -392,7 +393,7 @@ CREATE FUNCTION ledger.write_legs(
     p_posting_id uuid, p_phase smallint, p_kinds text[], p_debits bigint[], p_credits bigint[],
     p_amounts numeric[], p_request_hash bytea
 ) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     IF cardinality(p_amounts) > 4 THEN
         PERFORM ledger.write_many_legs(
@@ -410,7 +411,7 @@ CREATE FUNCTION ledger.write_leg(
     p_posting_id uuid, p_phase smallint, p_leg integer, p_kind text, p_debit bigint,
     p_credit bigint, p_amount numeric, p_request_hash bytea
 ) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     v_credit_mode  "char" := (SELECT mode FROM ledger.account WHERE id = p_credit);
     v_debit_after  numeric;
@@ -442,7 +443,7 @@ CREATE FUNCTION ledger.write_many_legs(
     p_posting_id uuid, p_phase smallint, p_kinds text[], p_debits bigint[], p_credits bigint[],
     p_amounts numeric[], p_request_hash bytea
 ) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     WITH side AS (
         SELECT leg.*, half.account_id, half.change, half.is_debit
@@ -502,7 +503,7 @@ CREATE FUNCTION ledger.post(
     p_posting_id uuid, p_phase smallint, p_kinds text[], p_debits bigint[], p_credits bigint[],
     p_amounts numeric[]
 ) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_legs                   integer := cardinality(p_amounts);
     v_sound                  integer;
@@ -574,7 +575,7 @@ CREATE FUNCTION ledger.spend(
     p_posting_id uuid, p_kind text, p_wallet_id bigint, p_buckets text[], p_total numeric,
     p_credit bigint
 ) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_request   bytea := sha256(convert_to(
         concat_ws('|', p_kind, p_wallet_id, array_to_string(p_buckets, ','), p_total, p_credit),
@@ -639,7 +640,7 @@ END $$;
 -- under the same id it releases a hold; in phase 0 under a new one it refunds a fee.
 CREATE FUNCTION ledger.mirror(p_posting_id uuid, p_phase smallint, p_kind text, p_original uuid)
 RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_debits  bigint[];
     v_credits bigint[];
