@@ -20,7 +20,7 @@ os.environ.update(
     ADMIN_KEY="03" * 32,
 )
 
-from kgen.settings import *  # noqa: E402, F403 - the environment above must be set first
+from kgen.settings import *  # noqa: F403 - the environment above must be set first
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 CELERY_TASK_ALWAYS_EAGER = True
