@@ -68,6 +68,7 @@ class OtpViewSet(GamerViewSet):
         otp.DeliveryFailed,
     )
     def request_otp(self, request: Request) -> Response:
+        """Send a one-time password to a phone; calling again sends a new one in its place."""
         phone = self.parse(PhoneFields)["phone"]
         gamer = self.caller.gamer
         issued = otp.issue(gamer=gamer, phone=phone, now=timezone.now())
@@ -87,6 +88,7 @@ class OtpViewSet(GamerViewSet):
         linking.PhoneLinkedToAnotherGamer,
     )
     def verify_otp(self, request: Request) -> Response:
+        """Prove the phone and link the gamer to its KGeN wallet."""
         fields = self.parse(VerifyFields)
         linking.link_by_otp(
             gamer=self.caller.gamer,

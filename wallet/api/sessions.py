@@ -107,6 +107,7 @@ class SessionViewSet(GameViewSet):
     )
     @refuses(sessions.GamerBlocked, onboarding.SessionNotStarted)
     def create(self, request: Request) -> Response:
+        """Open the game for a gamer: a session and a fresh token, the first time a wallet too."""
         profile = self.parse(SessionFields)
         gamer_id = profile.pop("gamer_id")
         now = timezone.now()

@@ -38,15 +38,14 @@ class ApiViewSet(ViewSet):
     try) stays. Anything else that is raised undoes everything.
     """
 
-    # Neither HEAD nor OPTIONS: no answer of ours may be cached or called from a browser's page.
     schema = ApiSchema()
+    # Neither HEAD nor OPTIONS: no answer of ours may be cached or called from a browser's page.
     http_method_names: ClassVar[list[str]] = ["get", "post"]  # type: ignore[misc]  # narrower
     largest_body: ClassVar[int] = settings.API_MAX_BODY_BYTES
     # POST actions that take no body: whatever is sent is neither parsed nor compared.
     bodiless_actions: ClassVar[frozenset[str]] = frozenset()
     # Actions that are refused while requests cannot be counted: guesses at OTPs, and money.
     counted_actions: ClassVar[frozenset[str]] = frozenset()
-
     # What every handler refuses beyond what any call can meet; for the API's document.
     common_refusals: ClassVar[tuple[type[Refusal], ...]] = ()
 
