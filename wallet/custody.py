@@ -1,7 +1,8 @@
 """The wallets kept for gamers, and their addresses: children of two account keys.
 
-Only the public half of those keys is known here. A custodial wallet is m/44'/60'/0'/0/index, a gamer's KGeN wallet m/44'/60'/1'/0/index. Nothing in
-this module can sign; the seed is opened by `wallet.settlement.signing` alone.
+Only the public half of those keys is known here. A custodial wallet is m/44'/60'/0'/0/index, a
+gamer's KGeN wallet m/44'/60'/1'/0/index. Nothing in this module can sign; the seed is opened by
+`wallet.settlement.signing` alone.
 """
 
 from datetime import datetime
