@@ -250,13 +250,15 @@ def wallets_that_differ_from_the_chain(chain: ChainReader) -> list[Finding]:
 
     A payout that became final a moment ago may not be booked yet: ask twice before believing it.
     """
+    # Wallets first: each of them has its mirror by the time that mirrors are read.
+    wallets = list(Wallet.objects.order_by("pk").values_list("pk", "address"))
     mirrors = LedgerAccount.objects.filter(
         owner_kind=LedgerAccount.Owner.WALLET, bucket=LedgerAccount.Bucket.ONCHAIN
     )
     mirrored = dict(mirrors.values_list("owner_id", "balance"))
     block = chain.finalized_block()
     differences = []
-    for wallet_id, address in Wallet.objects.order_by("pk").values_list("pk", "address"):
+    for wallet_id, address in wallets:
         held = chain.balance(address, block=block)
         if held != mirrored[wallet_id]:
             problem = f"ledger {mirrored[wallet_id]}, chain {held}"
