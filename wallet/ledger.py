@@ -296,7 +296,7 @@ def ensure_partitions(*, until: date) -> int:
     return made
 
 
-# --- Towards the database and back ----------------------------------------------------------------------
+# --- Towards the database and back --------------------------------------------------------------
 
 
 def _check_amount(amount: object) -> None:
