@@ -55,13 +55,15 @@ class GameForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable 
 
     class Meta:
         labels = {
-            "is_active": "Active: may call the API",
-            "is_sandbox": "Sandbox: plays for KCash of no value",
+            "is_active": "Active",
+            "is_sandbox": "Sandbox",
             "min_withdrawal": "Least withdrawal",
             "rate_limit": "Request limit",
             "gamer_event_rate": "Event limit",
         }
         help_texts = {
+            "is_active": "May call the API.",
+            "is_sandbox": "Plays for KCash of no value.",
             "game_uid": "How the game names itself in events; cannot be changed later.",
             "min_withdrawal": "KCash, whole units.",
         }
@@ -411,7 +413,7 @@ class Block(Act[Gamer]):
 
     def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
         Gamer.objects.filter(pk=gamer.pk).update(is_blocked=True)
-        return Done(f"{gamer} is blocked.")
+        return Done(f"Blocked: {gamer}.")
 
 
 @act(Gamer)
@@ -426,7 +428,7 @@ class Unblock(Act[Gamer]):
 
     def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
         Gamer.objects.filter(pk=gamer.pk).update(is_blocked=False)
-        return Done(f"{gamer} may play again.")
+        return Done(f"Unblocked: {gamer}.")
 
 
 # --- Staff ---------------------------------------------------------------------------------------

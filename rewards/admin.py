@@ -152,4 +152,4 @@ class GrantReward(Act[Gamer]):
             reference=reference,
             now=timezone.now(),
         )
-        return Done(f"{gamer} may now claim {reward.amount:,} KCash.")
+        return Done(f"Granted: {reward.amount:,} KCash, for {gamer} to claim.")

@@ -74,9 +74,9 @@ def next_start(now: datetime) -> datetime:
     return quarter + timedelta(minutes=15)
 
 
-def _instant(help_text: str, *, required: bool = False) -> forms.SplitDateTimeField:
+def _instant(label: str, help_text: str, *, required: bool = False) -> forms.SplitDateTimeField:
     return forms.SplitDateTimeField(
-        required=required, widget=AdminSplitDateTime(), help_text=help_text
+        label=label, required=required, widget=AdminSplitDateTime(), help_text=f"UTC. {help_text}"
     )
 
 
@@ -103,11 +103,17 @@ class TournamentForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
         label="Fewest entrants",
         help_text="With fewer when it locks, it is cancelled and every entry fee given back.",
     )
-    starts_at = _instant("UTC. Scores count from here on.", required=True)
-    ends_at = _instant("UTC. Empty: 24 hours after the start.")
-    schedules_at = _instant("UTC. Gamers see it from here on. Empty: 3 minutes before the start.")
-    lobby_at = _instant("UTC. Gamers may join from here on. Empty: 1 minute before the start.")
-    locks_at = _instant("UTC. Nobody joins or leaves any more. Empty: 2 minutes before the end.")
+    starts_at = _instant("Starts", "Scores count from here on.", required=True)
+    ends_at = _instant("Ends", "Empty: 24 hours after the start.")
+    schedules_at = _instant(
+        "Shown from", "Gamers see it from here on. Empty: 3 minutes before the start."
+    )
+    lobby_at = _instant(
+        "Lobby opens", "Gamers may join from here on. Empty: 1 minute before the start."
+    )
+    locks_at = _instant(
+        "Locks", "Nobody joins or leaves any more. Empty: 2 minutes before the end."
+    )
 
     class Meta:
         model = Tournament
@@ -255,7 +261,10 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
                     "Other times: left empty, they follow the usual rhythm",
                     {"classes": ["collapse"], "fields": ["schedules_at", "lobby_at", "locks_at"]},
                 ),
-                ("Words", {"classes": ["collapse"], "fields": ["description", "theme"]}),
+                (
+                    "Description and theme",
+                    {"classes": ["collapse"], "fields": ["description", "theme"]},
+                ),
             ]
         over = ["settled"] if obj.settled_at else ["cancelled"] if obj.cancelled_at else []
         return [
@@ -277,7 +286,10 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
                 },
             ),
             ("Times", {"fields": ["shown", "lobby", "starts", "locks", "ends"]}),
-            ("Words", {"classes": ["collapse"], "fields": ["description", "theme"]}),
+            (
+                "Description and theme",
+                {"classes": ["collapse"], "fields": ["description", "theme"]},
+            ),
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tournament | None = None) -> list[str]:
@@ -303,7 +315,7 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
     def response_add(
         self, request: HttpRequest, obj: Tournament, post_url_continue: str | None = None
     ) -> HttpResponse:
-        self.message_user(request, f"{obj} is a draft now: look it over, then publish it.")
+        self.message_user(request, f"Drafted: {obj}. Look it over, then publish it.")
         return HttpResponseRedirect(reverse("admin:tournaments_tournament_change", args=[obj.pk]))
 
     def save_form(self, request: HttpRequest, form: Any, change: bool) -> Tournament:
@@ -489,7 +501,7 @@ class Publish(Act[Tournament]):
 
     def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
         lifecycle.publish(uid=tournament.uid, now=timezone.now())
-        return Done(f"{tournament} is published.")
+        return Done(f"Published: {tournament}.")
 
 
 @act(Tournament)
@@ -509,7 +521,7 @@ class Settle(Act[Tournament]):
 
     def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
         settled = settling.settle(uid=tournament.uid, now=timezone.now())
-        return Done(f"{tournament} is {settled.phase.lower()}.")
+        return Done(f"{settled.get_phase_display().capitalize()}: {tournament}.")
 
 
 @act(Tournament)
@@ -536,7 +548,7 @@ class Cancel(Act[Tournament]):
 
     def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
         cancelling.cancel(uid=tournament.uid, now=timezone.now())
-        return Done(f"{tournament} is cancelled; entry fees are being given back.")
+        return Done(f"Cancelled: {tournament}. Entry fees are being given back.")
 
 
 def _at(at: datetime) -> str:
@@ -576,6 +588,9 @@ class ParticipationAdmin(ReadOnlyAdmin[Participation]):
     joined = moment_column("joined_at", "joined")
     went = moment_column("left_at", "left")
     reached = moment_column("reached_at", "score reached")
+
+    def title_of(self, row: Participation) -> str:
+        return f"{row.gamer} in {row.tournament}"
 
     @admin.display(description="state")
     def state(self, seat: Participation) -> SafeString:

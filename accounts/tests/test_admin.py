@@ -470,6 +470,27 @@ def test_operators_may_not_block():
     assert not gamer.is_blocked
 
 
+def test_nobody_is_made_a_superuser_by_a_click():
+    root = staff_client(SUPPORT)
+    User.objects.update(is_superuser=True)
+    user = staff_user(username="sam")
+    page = reverse("admin:auth_user_change", args=[user.pk])
+
+    shown = root.get(page).content.decode()
+    root.post(page, {"username": "sam2", "is_staff": "on", "is_superuser": "on"})
+
+    user.refresh_from_db()
+    assert "is_superuser" not in shown
+    assert (user.username, user.is_superuser) == ("sam2", False)
+
+
+@pytest.mark.parametrize("model", ["auth/user", "auth/group", "otp_totp/totpdevice"])
+def test_staff_of_a_role_cannot_look_after_staff(model):
+    operator = staff_client(OPERATORS)
+
+    assert operator.get(f"/admin/{model}/").status_code == 403
+
+
 @pytest.mark.parametrize(("model", "queries"), [("game", 7), ("gamer", 8)])
 @pytest.mark.parametrize("rows", [1, 3])
 def test_list_costs_the_same_queries_whatever_its_length(

@@ -344,7 +344,7 @@ class ConsoleAdmin(ModelAdmin[M]):
             return HttpResponseRedirect(request.get_full_path())
 
     def response_change(self, request: HttpRequest, obj: M) -> HttpResponse:
-        self.message_user(request, f"{obj} is changed.", level=messages.SUCCESS)
+        self.message_user(request, f"Changed: {obj}.", level=messages.SUCCESS)
         return HttpResponseRedirect(reverse(self._page_of("change"), args=[quote(obj.pk)]))
 
     def panels(self) -> Sequence[_Panel]:
