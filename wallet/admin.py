@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from accounts.models import Game, Gamer
 from kgen.common.admin import (
@@ -509,7 +510,7 @@ def _posting_link(posting_id: UUID) -> SafeString:
 @admin.register(Payout)
 class PayoutAdmin(ReadOnlyAdmin[Payout]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
-    list_display = ["what", "how_much", "whose", "state_now", "tries", "chain_hash", "made"]
+    list_display = ["what", "how_much", "whose", "state_now", "failed", "chain_hash", "made"]
     list_select_related = ["wallet__gamer"]
     list_filter = ["state", "kind"]
     search_fields = [
@@ -528,7 +529,7 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
         "how_much",
         "whose",
         "state_now",
-        "tries",
+        "failed",
         "error",
         "from_address",
         "to_address",
@@ -548,6 +549,7 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
     changed = moment_column("modified_at", "last change")
 
     id_ = text_column("uid", "payout id")
+    failed = text_column("tries", "failed tries")
     hash_ = text_column("tx_hash", "transaction hash")
     chain_id = text_column("onchain_id", "id on the chain")
     contract = text_column("settlement_address", "Settlement contract")
@@ -557,7 +559,7 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
 
     @admin.display(description="what")
     def what(self, payout: Payout) -> str:
-        return str(payout.get_kind_display()).capitalize()
+        return capfirst(payout.get_kind_display())
 
     @admin.display(description="state")
     def state_now(self, payout: Payout) -> SafeString:
@@ -565,7 +567,7 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
 
     @admin.display(description="gas cost")
     def gas_cost(self, payout: Payout) -> str:
-        return "-" if payout.gas_fee is None else f"{payout.gas_fee:,} wei"
+        return wei(payout.gas_fee)
 
 
 @panel(Payout, "Wallet transactions that it settles")
@@ -600,7 +602,7 @@ def attempts_of_payout(request: HttpRequest, payout: Payout) -> Table:
             "Slot",
             "Try",
             "Transaction hash",
-            "Most paid for gas",
+            "Highest gas price",
             "First sent",
             "Last sent",
         ],
@@ -610,7 +612,7 @@ def attempts_of_payout(request: HttpRequest, payout: Payout) -> Table:
                 slot_badge(one.slot),
                 one.seq + 1,
                 short(one.tx_hash),
-                f"{one.max_fee:,} wei",
+                wei(one.max_fee),
                 moment(one.first_sent_at),
                 moment(one.last_sent_at),
             )
@@ -623,28 +625,38 @@ def attempts_of_payout(request: HttpRequest, payout: Payout) -> Table:
 @admin.register(Slot)
 class SlotAdmin(ReadOnlyAdmin[Slot]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
-    list_display = ["nonce", "operator", "action", "state_now", "mined_block", "made", "closed"]
+    list_display = ["nonce", "lane", "action", "state_now", "mined_block", "made", "closed"]
     list_select_related = ["operator"]
     list_filter = ["state", "action"]
     ordering = ["-id"]
     sortable_by = ()
     readonly_fields = [
         "nonce",
-        "operator",
+        "lane_address",
         "action",
         "state_now",
-        "settlement_address",
-        "gas",
+        "contract",
+        "gas_limit",
         "mined_block",
         "made",
         "closed",
     ]
 
+    lane = short_column("operator__address", "lane")
+    lane_address = text_column("operator__address", "lane")
+    contract = text_column("settlement_address", "Settlement contract")
     made = moment_column("created_at", "made")
     closed = moment_column("closed_at", "closed")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Slot]:
         return super().get_queryset(request).select_related("operator").defer("calldata")
+
+    def title_of(self, row: Slot) -> str:
+        return f"Nonce {row.nonce}: {row.get_action_display().lower()}"
+
+    @admin.display(description="gas limit")
+    def gas_limit(self, slot: Slot) -> str:
+        return f"{slot.gas:,}"
 
     @admin.display(description="state")
     def state_now(self, slot: Slot) -> SafeString:
@@ -658,7 +670,7 @@ def payouts_of_slot(request: HttpRequest, slot: Slot) -> Table:
         columns=["Payout", "Amount", "Gamer", "State"],
         rows=[
             (
-                link(item.payout, item.payout.get_kind_display()),
+                link(item.payout, capfirst(item.payout.get_kind_display())),
                 kcash(item.payout.amount),
                 link(item.payout.wallet.gamer),
                 payout_badge(item.payout),
@@ -689,29 +701,54 @@ def attempts_of_slot(request: HttpRequest, slot: Slot) -> Table:
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin[Attempt]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
-    list_display = ["hash_cut", "slot", "seq", "first_sent", "last_sent"]
+    list_display = ["hash_cut", "in_slot", "number", "first_sent", "last_sent"]
     search_fields = ["tx_hash__exact"]
     search_help_text = "Transaction hash"
     ordering = ["-id"]
     sortable_by = ()
     readonly_fields = [
-        "tx_hash",
-        "slot",
-        "seq",
-        "max_fee",
-        "priority_fee",
+        "hash_whole",
+        "in_slot",
+        "number",
+        "highest_fee",
+        "tip",
         "made",
         "first_sent",
         "last_sent",
     ]
 
     hash_cut = short_column("tx_hash", "transaction hash")
+    hash_whole = text_column("tx_hash", "transaction hash")
     made = moment_column("created_at", "signed")
     first_sent = moment_column("first_sent_at", "first sent")
     last_sent = moment_column("last_sent_at", "last sent")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
         return super().get_queryset(request).select_related("slot").defer("raw", "slot__calldata")
+
+    def title_of(self, row: Attempt) -> str:
+        return f"Nonce {row.slot.nonce}, try {row.seq + 1}"
+
+    @admin.display(description="nonce")
+    def in_slot(self, attempt: Attempt) -> str:
+        return link(attempt.slot, attempt.slot.nonce)
+
+    @admin.display(description="try")
+    def number(self, attempt: Attempt) -> int:
+        return attempt.seq + 1
+
+    @admin.display(description="highest gas price")
+    def highest_fee(self, attempt: Attempt) -> str:
+        return wei(attempt.max_fee)
+
+    @admin.display(description="of it for the validator")
+    def tip(self, attempt: Attempt) -> str:
+        return wei(attempt.priority_fee)
+
+
+def wei(amount: int | None) -> str:
+    """A cost on the chain; not KCash."""
+    return "-" if amount is None else f"{amount:,} wei"
 
 
 def payout_title(payout: Payout) -> str:
