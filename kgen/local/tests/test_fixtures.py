@@ -38,16 +38,16 @@ def test_a_committed_database_is_empty_and_shared_by_threads(
     assert seen == [1]
 
 
-@pytest.mark.parametrize("run", [1, 2])
-def test_the_chain_is_put_back(run: int, dev_chain: DevChain) -> None:
-    before = dev_chain.rpc("eth_getBlockByNumber", "finalized", False)["number"]
-    height = int(dev_chain.rpc("eth_blockNumber"), 16)
+def test_a_snapshot_puts_the_chain_back(anvil: DevChain) -> None:
+    height = int(anvil.rpc("eth_blockNumber"), 16)
+    as_found = anvil.snapshot()
 
-    dev_chain.mine(6)
+    anvil.mine(6)
+    finalized = int(anvil.rpc("eth_getBlockByNumber", "finalized", False)["number"], 16)
+    anvil.revert(as_found)
 
-    assert before == "0x0"
-    assert height == 0
-    assert dev_chain.rpc("eth_getBlockByNumber", "finalized", False)["number"] == "0x2"
+    assert finalized == height + 2
+    assert int(anvil.rpc("eth_blockNumber"), 16) == height
 
 
 def test_other_machines_are_out_of_reach() -> None:
