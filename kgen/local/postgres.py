@@ -111,6 +111,12 @@ class Postgres:
                             sql.Literal(self._passwords[role]),
                         )
                     )
+                # The owner may then end the application's connections, to drop a test's database.
+                cursor.execute(
+                    sql.SQL("GRANT {} TO {}").format(
+                        sql.Identifier(APPLICATION), sql.Identifier(OWNER)
+                    )
+                )
                 cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE])
                 if not cursor.fetchone():
                     cursor.execute(

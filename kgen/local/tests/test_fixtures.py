@@ -53,3 +53,17 @@ def test_a_snapshot_puts_the_chain_back(anvil: DevChain) -> None:
 def test_other_machines_are_out_of_reach() -> None:
     with pytest.raises(PermissionError, match=r"Tests may not connect to 192\.0\.2\.1"):
         socket.create_connection(("192.0.2.1", 80), timeout=0.1)
+
+
+def test_a_connection_that_a_thread_left_open_is_no_hindrance(committed_database: None) -> None:
+    opened: list[object] = []
+
+    def leave() -> None:
+        connection.ensure_connection()
+        opened.append(connection.connection)
+
+    thread = threading.Thread(target=leave)
+    thread.start()
+    thread.join()
+
+    assert len(opened) == 1
