@@ -15,7 +15,7 @@ from kgen.local.devchain import FINALITY_DEPTH, DevChain
 from kgen.local.processes import ServiceError
 
 # Blocks (with their transactions and receipts) that survive a start; balances and contracts all do.
-KEPT_BLOCKS = 10_000
+KEPT_BLOCKS = 5_000
 
 
 class ChainKeeper:
