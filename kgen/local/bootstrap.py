@@ -56,8 +56,9 @@ def version() -> str:
 
 def venv_works() -> bool:
     """A half-made one, or one whose Python has been removed or upgraded, does not."""
+    probe = "" if read_stamp() else "import pip"
     try:
-        return subprocess.call([VENV_PYTHON, "-c", "import pip"], stderr=subprocess.DEVNULL) == 0
+        return subprocess.call([VENV_PYTHON, "-c", probe], stderr=subprocess.DEVNULL) == 0
     except OSError:
         return False
 

@@ -195,7 +195,7 @@ class Supervisor:
         self._start_databases()
         self._start_chain()
         # From the second start on nothing is missing but seconds: the web loads while the schema
-        # is checked, and /readyz stays red until that is done.
+        # is checked, stays red until it is as it should be, and has the machine to itself.
         is_first = not (self._known_contracts() and DEMO.exists())
         if is_first:
             self._migrate()
@@ -207,13 +207,16 @@ class Supervisor:
             self._tell(dotenv.read(DEMO))
             web = self._begin_web()
             self._migrate()
+            self._finish(web)
         worker = self._begin_celery("worker", "ready.", "--concurrency=2", *WORKER_OPTIONS)
         schedule = f"--schedule={LOCAL / 'beat-schedule'}"
         beat = self._begin_celery("beat", "Starting", "--pidfile=", schedule)
-        if not is_first:
+        if is_first:
+            self._finish(web)
+        else:
             demo = self._seed()
-        for child in (web, worker, beat):
-            self._finish(child)
+        self._finish(worker)
+        self._finish(beat)
         print_summary(demo)
 
     def _start_databases(self) -> None:
