@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,9 @@ class Platform:
     def services(self) -> dict[str, int]:
         listed = json.loads((self.local / "services.json").read_text())
         return {service["name"]: service["pid"] for service in listed}
+
+    def has_another(self, name: str, pid: int) -> bool:
+        return self.services()[name] != pid
 
     def output(self) -> str:
         log = self.folder / "output.log"
@@ -125,7 +129,7 @@ def test_whatever_is_killed_is_started_again(platform: Platform) -> None:
 
     for name in NAMES:
         os.kill(before[name], signal.SIGKILL)
-        platform.wait(lambda name=name: platform.services()[name] != before[name], seconds=10)
+        platform.wait(partial(platform.has_another, name, before[name]), seconds=10)
     platform.wait(platform.is_green, seconds=30)
 
     said = [line for line in platform.output().splitlines() if line.startswith("! ")]
