@@ -5,12 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-from kgen.local.processes import LOOPBACK, PROJECT, ServiceError, start
+from kgen.local.processes import LOOPBACK, PROJECT, ServiceError, last_line, start
 
 CHAIN_ID = 31337
 # `finalized` is then the newest block less this many.
@@ -97,6 +98,43 @@ class Anvil:
         return {"CHAIN_RPC_URL": self.chain.url}
 
 
+class EthTester:
+    """The last resort: a chain in pure Python that forgets everything when it stops."""
+
+    name = "eth-tester"
+    stop_signal = signal.SIGKILL
+    PACKAGES = ("eth-tester[py-evm]==0.14.0b1", "py-evm==0.12.1b1")
+
+    def __init__(self, *, port: int, folder: Path) -> None:
+        self.port = port
+        self.chain = DevChain(f"http://{LOOPBACK}:{port}")
+        self._folder = folder
+
+    def prepare(self, log: Path) -> None:
+        if (self._folder / "eth_tester").exists():
+            return
+        command = [sys.executable, "-m", "pip", "install", "--quiet", f"--target={self._folder}"]
+        lock = PROJECT / "requirements.txt"  # the versions that the project has anyway
+        with log.open("ab") as output:
+            done = subprocess.run(
+                [*command, f"--constraint={lock}", *self.PACKAGES], stdout=output, stderr=output
+            )
+        if done.returncode != 0:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise ServiceError(f"pip could not fetch eth-tester: {last_line(log)}")
+
+    def start(self, log: Path) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "kgen.local.eth_tester_chain", str(self.port)]
+        environment = {**os.environ, "PYTHONPATH": str(self._folder)}
+        return start(command, log=log, environment=environment)
+
+    def is_ready(self) -> bool:
+        return self.chain.is_ready()
+
+    def urls(self) -> dict[str, str]:
+        return {"CHAIN_RPC_URL": self.chain.url}
+
+
 def installed_under(folder: Path) -> str | None:
     # The program itself: the `anvil` in node_modules/.bin is a script that starts it as a child.
     for binary in folder.glob("node_modules/@foundry-rs/anvil-*/bin/anvil"):
@@ -128,10 +166,10 @@ def _install(folder: Path) -> str:
             return binary
         problems.append(f"{npm[0]}: {(done.stderr or done.stdout).strip()[-300:]}")
     raise ServiceError(
-        "The development chain, anvil, is not installed and npm could not fetch it.\n"
+        "The development chain, anvil, is not installed, and npm could not fetch it.\n"
         + "\n".join(problems)
-        + "\nEither put anvil on the PATH (https://getfoundry.sh), or set CHAIN_RPC_URL (and "
-        "KCASH_ADDRESS and SETTLEMENT_ADDRESS) of a chain that is already there."
+        + "\nPut anvil on the PATH (https://getfoundry.sh), or set CHAIN_RPC_URL of a chain that is "
+        "already there."
     )
 
 

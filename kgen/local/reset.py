@@ -1,4 +1,4 @@
-"""`make reset`: forget what `make run` has stored; the secrets in .env and anvil's binary stay."""
+"""`make reset`: forget what `make run` has stored; the secrets in .env and the chain's programs stay."""
 
 import fcntl
 import os
@@ -7,7 +7,7 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LOCAL = os.path.join(ROOT, ".local")
-KEPT = {"anvil", "lock"}
+KEPT = {"anvil", "eth-tester", "lock"}
 
 
 def main() -> None:

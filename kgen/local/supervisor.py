@@ -23,7 +23,7 @@ from typing import Protocol
 
 from kgen.local import dotenv, processes
 from kgen.local.chain_keeper import ChainKeeper, newest_state
-from kgen.local.devchain import Anvil, DevChain, DevChainError
+from kgen.local.devchain import Anvil, DevChain, DevChainError, EthTester
 from kgen.local.postgres import Postgres
 from kgen.local.processes import PROJECT, ServiceError, free_port
 from kgen.local.servers import DataFolder
@@ -242,11 +242,24 @@ class Supervisor:
     def _start_chain(self) -> None:
         if self.given.get("CHAIN_RPC_URL"):
             return
-        anvil = PersistentAnvil(port=free_port(), folder=LOCAL / "chain")
+        try:
+            anvil = PersistentAnvil(port=free_port(), folder=LOCAL / "chain")
+        except ServiceError as problem:
+            self._start_last_resort(problem)
+            return
         self._anvil, self._keeper = self._begin(anvil), anvil.keeper
         self._finish(self._anvil)
         self._keeper.tick()
         self.runtime |= anvil.urls()
+
+    def _start_last_resort(self, problem: ServiceError) -> None:
+        say(
+            f"! {problem}\n! Until then eth-tester takes its place. It is slow, and it forgets the "
+            "chain when it stops: run `make reset` before the next start."
+        )
+        tester = EthTester(port=free_port(), folder=LOCAL / "eth-tester")
+        self._finish(self._begin(tester))
+        self.runtime |= tester.urls()
 
     def _begin(self, service: Service) -> Child:
         child = Child(service)
