@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +46,11 @@ SERVICES = (
 
 CONTRACTS = LOCAL / "chain" / "contracts.env"
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
+
+# What the tables and the contracts were made with is no business of who serves and settles; and
+# the keys that sign are the worker's alone.
+OWNERS = ("MIGRATE_DATABASE_URL", "ADMIN_KEY", "FLOAT_KEY")
+SIGNERS = ("CUSTODY_SEED", "OPERATOR_KEY")
 
 TIME_TO_START = 60  # seconds, for each
 LONGEST_WAIT = 10.0  # seconds before a child that keeps dying is started again
@@ -357,7 +362,7 @@ class Supervisor:
                 "granian",
                 "kgen.local.wsgi:application",
                 *options,
-                environment=self._environment(),
+                environment=self._environment(without=(*OWNERS, *SIGNERS)),
                 ready=self._is_green,
                 port=self.port,
             )
@@ -373,7 +378,7 @@ class Supervisor:
                 name,
                 "--loglevel=INFO",
                 *options,
-                environment=self._environment(),
+                environment=self._environment(without=OWNERS),
                 ready=lambda: ready_text in log.read_text(errors="replace"),
             )
         )
@@ -385,9 +390,11 @@ class Supervisor:
         except OSError:  # nobody listens yet, or it answers 503
             return False
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, *, without: Iterable[str] = ()) -> dict[str, str]:
+        """What a child is told; what it is to do without is emptied, or it would read the files."""
         outbox = self.given.get("SMS_OUTBOX") or str(LOCAL / "sms.jsonl")
-        return {**os.environ, **self.runtime, "SMS_OUTBOX": outbox, "PYTHONUNBUFFERED": "1"}
+        told = {**os.environ, **self.runtime, "SMS_OUTBOX": outbox, "PYTHONUNBUFFERED": "1"}
+        return told | dict.fromkeys(without, "")
 
     # --- Running ------------------------------------------------------------------------------
 
