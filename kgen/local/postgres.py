@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -38,24 +39,22 @@ class Postgres:
         self._throwaway = throwaway
         self._data = data
         self._binaries = data.postgres_binaries()
-        self._cluster = data.new("postgres")
+        self._cluster = data.path / "postgres"
+        self._secret = secret
         self._passwords = _passwords(secret)
 
     def prepare(self, log: Path) -> None:
-        """Make the cluster unless it is there."""
-        if (self._cluster / "PG_VERSION").exists():
+        """Make the cluster unless it is there; under another name first, so it is never a half."""
+        if self._cluster.exists():
             return
-        for leftover in self._cluster.iterdir():
-            raise ServiceError(
-                f"{self._cluster} holds {leftover.name} but no complete cluster: an earlier first "
-                "start was cut short. Run `make reset` and start again."
-            )
+        unfinished = self._cluster.with_name("postgres.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
         password = self._data.new("setup") / "password"
         password.write_text(self._passwords[SUPERUSER] + "\n")
         self._data.give(password)
         command: list[str | Path] = [
             self._binaries / "initdb",
-            f"--pgdata={self._cluster}",
+            f"--pgdata={self._data.new(unfinished.name)}",
             f"--username={SUPERUSER}",
             f"--pwfile={password}",
             "--auth=scram-sha-256",
@@ -71,10 +70,10 @@ class Postgres:
                     command, stdout=output, stderr=output, cwd="/", **run_as(self.user)
                 )
         finally:
-            password.unlink()
-            password.parent.rmdir()
+            shutil.rmtree(password.parent)
         if done.returncode != 0:
             raise ServiceError(f"PostgreSQL could not make its cluster: {last_line(log)}")
+        unfinished.rename(self._cluster)
 
     def command(self) -> list[str]:
         options = ["max_connections=200", f"port={self.port}", f"listen_addresses={LOOPBACK}"]
@@ -96,7 +95,13 @@ class Postgres:
 
     def create_roles(self) -> None:
         """The owner, the application's login and the database; their passwords are ours."""
-        connection = psycopg2.connect(self._url(SUPERUSER, "postgres"))
+        try:
+            connection = psycopg2.connect(self._url(SUPERUSER, "postgres"))
+        except psycopg2.OperationalError as error:
+            raise ServiceError(
+                f"PostgreSQL does not know the password in {self._secret}: {error}Bring that file "
+                "back, or start over with `make reset`."
+            ) from error
         connection.autocommit = True
         try:
             with connection.cursor() as cursor:

@@ -7,6 +7,7 @@ it ends, and whatever happens here happens one after the other.
 import argparse
 import errno
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -52,7 +53,7 @@ WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
 OWNERS = ("MIGRATE_DATABASE_URL", "ADMIN_KEY", "FLOAT_KEY")
 SIGNERS = ("CUSTODY_SEED", "OPERATOR_KEY")
 
-TIME_TO_START = 60  # seconds, for each
+TIME_TO_START = 120  # seconds, for each
 LONGEST_WAIT = 10.0  # seconds before a child that keeps dying is started again
 TOO_MANY_DEATHS = 10  # of one child, within a minute
 TIME_TO_LEAVE = 5.0  # seconds for web, worker and beat to end their work
@@ -420,7 +421,7 @@ class Supervisor:
 
     def _once_a_second(self) -> None:
         for child in self.children:
-            if child.log.stat().st_size > LARGEST_LOG:
+            if child.log.exists() and child.log.stat().st_size > LARGEST_LOG:
                 shutil.copy(child.log, child.log.with_suffix(".old.log"))
                 os.truncate(child.log, 0)
         if self._anvil is None or self._keeper is None:
@@ -555,6 +556,9 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     arguments = parser.parse_args()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that has no tick
     if "MAKELEVEL" in os.environ:
         processes.die_with_parent(signal.SIGTERM)  # a killed make does not leave us behind
     processes.adopt_orphans()
