@@ -154,6 +154,7 @@ def find_anvil() -> str:
 
 
 def _install(folder: Path) -> str:
+    print(f"Fetching {PACKAGE} with npm", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     problems = []
     for npm in _npm_programs():
