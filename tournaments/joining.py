@@ -1,6 +1,7 @@
 """Taking a seat in a tournament, and giving it up (API contract, 3.15 and 3.16)."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -48,7 +49,9 @@ def join(*, gamer: Gamer, tournament_uid: UUID, stake: int, now: datetime) -> Pa
     _refuse_unless_open(tournament, now=now)
     if stake != tournament.entry_fee:
         raise WrongStake(details={"buy_in_price": tournament.entry_fee})
-    return _take_seat(tournament, gamer=gamer, now=now)
+    seat = _take_seat(tournament, gamer=gamer, now=now)
+    _collect_fee(seat)
+    return seat
 
 
 @requires_transaction
@@ -58,16 +61,20 @@ def ensure_joined(*, gamer: Gamer, tournament_uids: Sequence[UUID], now: datetim
     All or none, since a refusal must end the caller's transaction: those of `join` but AlreadyJoined
     and WrongStake (contract 3.2, `tournamentJoined`).
     """
-    # Every tournament before any wallet, and in one order, so that no two callers can wait for
-    # each other.
+    # Every tournament before any seat, every seat before the wallet, and in one order, so that no
+    # two callers can wait for each other.
     tournaments = [
         _lock_for_seats(gamer=gamer, uid=uid, now=now) for uid in sorted(set(tournament_uids))
     ]
+    taken = []
     for tournament in tournaments:
         if tournament.participations.seated().filter(gamer=gamer).exists():
             continue
         _refuse_unless_open(tournament, now=now)
-        _take_seat(tournament, gamer=gamer, now=now)
+        with suppress(AlreadyJoined), transaction.atomic():
+            taken.append(_take_seat(tournament, gamer=gamer, now=now))
+    for seat in taken:
+        _collect_fee(seat)
 
 
 @transaction.atomic
@@ -134,13 +141,17 @@ def _take_seat(tournament: Tournament, *, gamer: Gamer, now: datetime) -> Partic
     except IntegrityError as error:
         # A parallel join of the same gamer was first: nothing else here is unique and not fresh.
         raise AlreadyJoined from error
+    return seat
+
+
+def _collect_fee(seat: Participation) -> None:
+    tournament = seat.tournament
     if tournament.entry_fee > 0:
         entry_fees.collect(
-            wallet=custody.wallet_of(gamer),
+            wallet=custody.wallet_of(seat.gamer),
             pool=prize_pools.pool_of(tournament_id=tournament.pk, game_id=tournament.game_id),
             amount=tournament.entry_fee,
             reference=seat.fee_posting_id,
             description=f"Entry fee for {tournament.title}",
-            now=now,
+            now=seat.joined_at,
         )
-    return seat

@@ -111,6 +111,25 @@ def test_an_equal_event_in_parallel_is_acted_on_once():
     assert buckets(gamer) == (40, 0, 0, 0)
 
 
+def test_events_that_join_find_a_parallel_join_good_enough():
+    now = timezone.now()
+    one = TournamentFactory.create(now=now)
+    other = TournamentFactory.create(now=now, game=one.game)
+    gamer = player(one.game, bonus=50)
+
+    def ensure_joined():
+        with transaction.atomic():
+            joining.ensure_joined(gamer=gamer, tournament_uids=[one.uid, other.uid], now=now)
+
+    calls: list[Callable[[], Any]] = [ensure_joined, partial(join, other, gamer, now=now)]
+    results = at_once(*calls * 4)
+
+    assert results[::2] == [None] * 4
+    assert set(results[1::2]) <= {"joined", "AlreadyJoined"}
+    assert buckets(gamer) == (30, 0, 0, 0)
+    assert (pool_balance(one), pool_balance(other)) == (10, 10)
+
+
 def test_the_newest_of_many_scores_in_parallel_counts():
     now = timezone.now()
     tournament = TournamentFactory.create(now=now)
