@@ -128,8 +128,8 @@ class SessionViewSet(GameViewSet):
     ) -> Response:
         """A token is never kept, so a replay opens the session anew and repeats the first status
         (contract 0)."""
-        keyed = self.keyed_request(key, str(self.game.uid), gamer_id)
         sessions.refuse_blocked(game=self.game, gamer_id=gamer_id)
+        keyed = self.keyed_request(key, str(self.game.uid), gamer_id)
         with transaction.atomic():
             kept = idempotency.first_answer(request=keyed, now=now)
             onboarded = onboarding.open_session(

@@ -326,12 +326,13 @@ def test_key_is_another_one_for_another_gamer():
     assert client.post("/session", {"gamer_id": "h"}, key="k").status_code == 201
 
 
-def test_blocked_is_answered_before_the_key():
+@pytest.mark.parametrize("key", ["k", "k" * 65], ids=["reused", "malformed"])
+def test_blocked_is_answered_before_the_key(key):
     client = GameClient(GameFactory())
     client.post("/session", {"gamer_id": "g"}, key="k")
     Gamer.objects.update(is_blocked=True)
 
-    response = client.post("/session", {"gamer_id": "g", "level": 1}, key="k")
+    response = client.post("/session", {"gamer_id": "g", "level": 1}, key=key)
 
     assert error_body(response)["error"] == "GAMER_BLOCKED"
 
