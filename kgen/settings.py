@@ -103,6 +103,7 @@ APPLICATION_GRANTS = {
         "SELECT, INSERT, UPDATE (sync_status, sync_error, payout_id, modified_at)"
     ),
     "django_admin_log": "SELECT, INSERT",
+    "django_migrations": "SELECT",
 }
 
 REDIS_URL = env.str("REDIS_URL")
