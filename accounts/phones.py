@@ -24,7 +24,7 @@ class InvalidPhone(Invalid):
     """Not a number, not a country, or no mobile number of that country."""
 
     def __init__(self, field: str, reason: str) -> None:
-        super().__init__(details={"fields": {field: reason}})
+        super().__init__(reason, details={"fields": {field: reason}})
 
 
 class PhoneCountryNotServed(Invalid):

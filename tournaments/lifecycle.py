@@ -5,7 +5,7 @@ database knows the legal moves too (see the first migration).
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -43,6 +43,16 @@ class AlreadyFinished(Conflict):
     message = "The tournament is over and settled."
 
 
+class ScheduleOutOfRange(Invalid):
+    code = "SCHEDULE_OUT_OF_RANGE"
+    message = "The grace is a day at most, and the end before the year 3000."
+
+
+# Beyond these a sum of times may leave the calendar, and one such row would stop the sweep for all.
+LONGEST_GRACE = timedelta(days=1)
+LATEST_END = datetime(3000, 1, 1, tzinfo=UTC)
+
+
 @dataclass(frozen=True)
 class Schedule:
     schedules_at: datetime
@@ -65,7 +75,10 @@ def create(
     tournament_size: int | None = None,
     min_registration_start_limit: int = 2,
 ) -> Tournament:
-    """Draft a tournament, not yet to be seen by gamers. Refuses with ScheduleOutOfOrder."""
+    """Draft a tournament, not yet to be seen by gamers.
+
+    Refuses with ScheduleOutOfOrder and ScheduleOutOfRange.
+    """
     times = (
         schedule.schedules_at,
         schedule.lobby_at,
@@ -75,6 +88,8 @@ def create(
     )
     if list(times) != sorted(times):
         raise ScheduleOutOfOrder
+    if schedule.ends_at >= LATEST_END or schedule.grace > LONGEST_GRACE:
+        raise ScheduleOutOfRange
 
     return Tournament.objects.create(
         game=game,

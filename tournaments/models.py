@@ -15,6 +15,8 @@ from kgen.common.money import LARGEST_AMOUNT_IN_JSON, AmountField
 
 # Every score ranks before it: a seat without a score comes last on the board.
 NO_SCORE_YET = LARGEST_AMOUNT_IN_JSON + 1
+# As many as the column holds.
+MOST_SEATS = 2**31 - 1
 
 
 class TournamentQuerySet(models.QuerySet["Tournament"]):

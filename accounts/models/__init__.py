@@ -1,11 +1,12 @@
 """Who is playing, and from which game."""
 
 from accounts.models.gamers import Gamer, KgenAccount
-from accounts.models.games import Game, GameSecret
+from accounts.models.games import HIGHEST_RATE, Game, GameSecret
 from accounts.models.phones import OtpRequest, PhoneVerification
 from accounts.models.sessions import Session, SessionToken
 
 __all__ = [
+    "HIGHEST_RATE",
     "Game",
     "GameSecret",
     "Gamer",

@@ -6,6 +6,9 @@ from django.db.models import Q
 
 from kgen.common.money import AmountField
 
+# Requests or events a second: beyond this a limit is a slip of the hand.
+HIGHEST_RATE = 1_000_000
+
 
 class Game(models.Model):
     """One game and, at once, the one client of the API that speaks for it."""
@@ -20,12 +23,12 @@ class Game(models.Model):
     min_withdrawal = AmountField(default=1000)
     rate_limit = models.PositiveIntegerField(
         default=100,
-        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        validators=[MinValueValidator(1), MaxValueValidator(HIGHEST_RATE)],
         help_text="Requests a second.",
     )
     gamer_event_rate = models.PositiveIntegerField(
         default=10,
-        validators=[MinValueValidator(1), MaxValueValidator(1_000_000)],
+        validators=[MinValueValidator(1), MaxValueValidator(HIGHEST_RATE)],
         help_text="Events a second of one gamer.",
     )
     created_at = models.DateTimeField()

@@ -1,7 +1,7 @@
 from datetime import timedelta
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts import clients
@@ -90,3 +90,24 @@ def test_create_client_takes_the_limits(capsys):
     game = Game.objects.get()
     assert (game.min_withdrawal, game.rate_limit, game.gamer_event_rate) == (10, 5000, 500)
     assert game.is_sandbox
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"--name": ""}, "1 to 100 printable"),
+        ({"--name": "x" * 101}, "1 to 100 printable"),
+        ({"--rate": "0"}, "out of range"),
+        ({"--rate": "1000001"}, "out of range"),
+        ({"--gamer-rate": "0"}, "out of range"),
+        ({"--min-withdraw": "-1"}, "expected one argument|no whole number"),
+        ({"--min-withdraw": str(2**53)}, "out of range"),
+    ],
+)
+def test_create_client_says_what_is_wrong(changed, complaint):
+    options = {"--name": "Carrom"} | changed
+
+    with pytest.raises(CommandError, match=complaint):
+        call_command("create_client", *(word for pair in options.items() for word in pair))
+
+    assert not Game.objects.exists()

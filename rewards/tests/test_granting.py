@@ -97,8 +97,10 @@ def test_grant_reward_prints_the_id_each_time(now):
     [
         ({"--client": "nobody"}, "no such gamer"),
         ({"--gamer": "nobody"}, "no such gamer"),
-        ({"--amount": "0"}, "above 0"),
+        ({"--amount": "0"}, "out of range"),
+        ({"--amount": "9" * 5000}, "out of range"),
         ({"--reference": ""}, "1 to 128"),
+        ({"--reference": "x" * 129}, "1 to 128"),
         ({"--amount": "26"}, "names another reward"),
     ],
 )

@@ -87,6 +87,12 @@ def test_create_tournament_with_absolute_times(now):
         ({"--buy-in": "1.5"}, "is no whole number"),
         ({"--buy-in": "-1"}, "expected one argument|is no whole number"),
         ({"--size": "0"}, "out of range"),
+        ({"--size": str(2**31)}, "out of range"),
+        ({"--title": " "}, "1 to 200 printable"),
+        ({"--title": "x" * 201}, "1 to 200 printable"),
+        ({"--ends": "+999999999d"}, "beyond the calendar"),
+        ({"--ends": "9999-12-31T23:59:59Z"}, "before the year 3000"),
+        ({"--grace": "999999999d"}, "grace is a day at most"),
         ({"--lobby": "2000-01-01T00:00:00Z"}, "must follow one another"),
     ],
 )

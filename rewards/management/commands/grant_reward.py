@@ -6,7 +6,7 @@ from django.utils import timezone
 
 from accounts.models import Gamer
 from kgen.common.errors import Refusal
-from kgen.common.money import LARGEST_AMOUNT_IN_JSON
+from kgen.common.management import arguments
 from rewards import granting
 from rewards.models import Reward
 
@@ -20,14 +20,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--client", required=True, help="client id of the game")
         parser.add_argument("--gamer", required=True, help="the game's own gamer_id")
-        parser.add_argument("--amount", required=True, type=int, help="KCash, above 0")
-        parser.add_argument("--reference", required=True, help="names the reward, at most 128 long")
+        amount = arguments.whole(at_least=1)
+        reference = arguments.text(at_most=128)
+        parser.add_argument("--amount", required=True, type=amount, help="KCash, above 0")
+        parser.add_argument("--reference", required=True, type=reference, help="names the reward")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if not 0 < options["amount"] <= LARGEST_AMOUNT_IN_JSON:
-            raise CommandError("The amount must be above 0.")
-        if not 0 < len(options["reference"]) <= 128:
-            raise CommandError("The reference must be 1 to 128 characters long.")
         gamer = Gamer.objects.filter(
             game__client_id=options["client"], gamer_id=options["gamer"]
         ).first()

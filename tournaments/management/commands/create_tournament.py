@@ -10,9 +10,10 @@ from django.utils import timezone
 
 from accounts.models import Game
 from kgen.common.errors import Refusal
-from kgen.common.money import LARGEST_AMOUNT_IN_JSON
+from kgen.common.management import arguments
 from tournaments import lifecycle
 from tournaments.lifecycle import Schedule
+from tournaments.models import MOST_SEATS
 
 _DURATION = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -24,8 +25,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         moment = "ISO 8601, or after the command's start: +20s, +5m, +1h, +2d"
         parser.add_argument("--client", required=True, help="client id of the game")
-        parser.add_argument("--title", required=True)
-        parser.add_argument("--buy-in", required=True, type=_amount, help="entry fee in KCash")
+        parser.add_argument("--title", required=True, type=arguments.text(at_most=200))
+        parser.add_argument(
+            "--buy-in", required=True, type=arguments.whole(at_least=0), help="entry fee in KCash"
+        )
         parser.add_argument("--lobby", required=True, type=_moment, help=moment)
         parser.add_argument("--starts", required=True, type=_moment, help=moment)
         parser.add_argument("--locks", required=True, type=_moment, help=moment)
@@ -36,8 +39,9 @@ class Command(BaseCommand):
             default=settings.END_GRACE,
             help="how long after the end scores are taken, like 2s",
         )
-        parser.add_argument("--size", type=_count, help="seats in all; no limit where left out")
-        parser.add_argument("--min-entrants", type=_count, default=2)
+        seats = arguments.whole(at_least=1, at_most=MOST_SEATS)
+        parser.add_argument("--size", type=seats, help="seats in all; no limit where left out")
+        parser.add_argument("--min-entrants", type=seats, default=2)
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = timezone.now()
@@ -71,7 +75,12 @@ class Command(BaseCommand):
 
 
 def _after(start: datetime, moment: datetime | timedelta) -> datetime:
-    return start + moment if isinstance(moment, timedelta) else moment
+    if not isinstance(moment, timedelta):
+        return moment
+    try:
+        return start + moment
+    except OverflowError:
+        raise CommandError("That time lies beyond the calendar.") from None
 
 
 def _moment(text: str) -> datetime | timedelta:
@@ -90,20 +99,3 @@ def _duration(text: str) -> timedelta:
         raise ArgumentTypeError(f"{text!r} is no duration like 20s, 5m, 1h or 2d")
     number, unit = parts.groups()
     return timedelta(**{_UNITS[unit]: int(number)})
-
-
-def _amount(text: str) -> int:
-    return _whole(text, at_least=0)
-
-
-def _count(text: str) -> int:
-    return _whole(text, at_least=1)
-
-
-def _whole(text: str, *, at_least: int) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise ArgumentTypeError(f"{text!r} is no whole number")
-    number = int(text)
-    if not at_least <= number <= LARGEST_AMOUNT_IN_JSON:
-        raise ArgumentTypeError(f"{text} is out of range")
-    return number
