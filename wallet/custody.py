@@ -45,6 +45,11 @@ class AddressTaken(Conflict):
     message = "This address is somebody's wallet already."
 
 
+class AddressUnusable(Conflict):
+    code = "ADDRESS_UNUSABLE"
+    message = "No gamer can hold KCash at this address."
+
+
 def wallet_of(gamer: Gamer) -> Wallet:
     """The gamer's custodial wallet. Every gamer has one from the first session on."""
     return Wallet.objects.get(gamer=gamer)
@@ -93,9 +98,11 @@ def open_kgen_wallet(*, account: KgenAccount, now: datetime) -> KgenWallet:
 def open_outside_wallet(*, account: KgenAccount, address: str, now: datetime) -> KgenWallet:
     """Make an address whose key we do not hold the KGeN wallet of a phone.
 
-    Found if it is that already. Raises OtherWalletLinked, AddressTaken.
+    Found if it is that already. Raises OtherWalletLinked, AddressTaken, AddressUnusable.
     """
     address = address.lower()
+    if address in _nobodys_addresses():
+        raise AddressUnusable
     linked = KgenWallet.objects.filter(account=account).first()
     if linked is not None and linked.address == address:
         return linked
@@ -108,6 +115,16 @@ def open_outside_wallet(*, account: KgenAccount, address: str, now: datetime) ->
     ):
         raise AddressTaken
     return KgenWallet.objects.create(account=account, address=address, created_at=now)
+
+
+def _nobodys_addresses() -> set[str]:
+    """Where KCash would be lost, or come back to us."""
+    return {
+        "0x" + 40 * "0",
+        settings.KCASH_ADDRESS,
+        settings.SETTLEMENT_ADDRESS,
+        settings.FLOAT_ADDRESS,
+    }
 
 
 def custodial_address(index: int) -> str:

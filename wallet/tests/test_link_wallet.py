@@ -40,17 +40,17 @@ def test_link_wallet_links_an_outside_address():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "complaint"),
     [
-        {"address": "0x12"},
-        {"phone": "2025550143"},
-        {"phone": "+1 202 555"},
+        ({"address": "0x12"}, "0x and 40 hex digits"),
+        ({"phone": "2025550143"}, "with its country"),
+        ({"phone": "+1 202 555"}, "no mobile number"),
     ],
 )
-def test_link_wallet_refuses_what_is_malformed(wrong):
+def test_link_wallet_refuses_what_is_malformed(wrong, complaint):
     gamer = GamerFactory.create()
 
-    with pytest.raises(CommandError):
+    with pytest.raises(CommandError, match=complaint):
         link_wallet(gamer, **wrong)
 
     gamer.refresh_from_db()
@@ -71,6 +71,19 @@ def test_link_wallet_refuses_addresses_that_are_taken():
         link_wallet(GamerFactory.create(), phone="+12025550144")
 
     assert KgenWallet.objects.count() == 1
+
+
+@pytest.mark.parametrize("whose", ["KCASH_ADDRESS", "SETTLEMENT_ADDRESS", "FLOAT_ADDRESS", None])
+def test_link_wallet_refuses_addresses_where_kcash_would_be_lost(settings, whose):
+    address = "0x" + 40 * "0"
+    if whose:
+        address = "0x" + 20 * "ab"
+        setattr(settings, whose, address)
+
+    with pytest.raises(CommandError, match="No gamer can hold KCash"):
+        link_wallet(GamerFactory.create(), address=address)
+
+    assert not KgenWallet.objects.exists()
 
 
 def test_link_wallet_refuses_unknown_gamers():
