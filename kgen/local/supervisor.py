@@ -45,6 +45,15 @@ SERVICES = (
     "SETTLEMENT_ADDRESS",
 )
 
+DEMO_SECRETS = (
+    "CLIENT_SECRET",
+    "CLIENT2_SECRET",
+    "OPERATOR_PASSWORD",
+    "OPERATOR_TOTP_SECRET",
+    "SUPPORT_PASSWORD",
+    "SUPPORT_TOTP_SECRET",
+)
+
 CONTRACTS = LOCAL / "chain" / "contracts.env"
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
 
@@ -341,8 +350,11 @@ class Supervisor:
         self.runtime |= contracts
 
     def _seed(self) -> dict[str, str]:
-        # Secrets are stored as hashes alone, so those made earlier are handed back to be kept.
-        kept = {name: value for name, value in dotenv.read(DEMO).items() if name not in SERVICES}
+        # Secrets are stored as hashes alone, so those made earlier are handed back to be kept; one
+        # that is named and empty is made anew.
+        kept = dict.fromkeys(DEMO_SECRETS, "") | {
+            name: value for name, value in dotenv.read(DEMO).items() if name not in SERVICES
+        }
         seeded = self._manage("seed_demo", "The demo data are there", **kept)
         return self._tell(json.loads(seeded))
 

@@ -111,11 +111,25 @@ def test_seed_demo_replaces_only_the_secret_that_does_not_match(monkeypatch):
     clients.authenticate(client_id=again["CLIENT2_ID"], client_secret=again["CLIENT2_SECRET"])
 
 
-def test_seed_demo_without_the_old_values_hands_out_new_ones():
-    seed()
+def test_seed_demo_alone_leaves_every_secret_as_it_was(monkeypatch):
+    first = seed()
     seed()
 
     third = seed()
+
+    assert list(third) == ["CLIENT_ID", "CLIENT2_ID", "OPERATOR_USER", "SUPPORT_USER"]
+    assert seed(monkeypatch, first) == first
+    assert Game.objects.count() == User.objects.count() == TOTPDevice.objects.count() == 2
+
+
+def test_seed_demo_hands_out_new_secrets_where_the_old_are_lost(monkeypatch):
+    first = seed()
+    lost = dict.fromkeys((name for name in first if not name.endswith(("_ID", "_USER"))), "")
+    seed(monkeypatch, lost)
+
+    third = seed(monkeypatch, lost)
+
+    assert set(third) == set(first)
 
     game = Game.objects.get(client_id=third["CLIENT_ID"])
     assert game.secrets.filter(disabled_at=None).count() == 2

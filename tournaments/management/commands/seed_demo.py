@@ -32,8 +32,9 @@ ENTRY_FEE = 10
 class Command(BaseCommand):
     help = (
         "Makes two sandbox games, an operator and a supporter with their authenticators, and "
-        "tournaments to look at. What it made before it keeps, secrets too, where the environment "
-        "names them (CLIENT_ID, CLIENT_SECRET, OPERATOR_PASSWORD, ...). The last line is JSON."
+        "tournaments to look at. What it made before it keeps. A secret that the environment names "
+        "(CLIENT_SECRET, OPERATOR_PASSWORD, ...) is printed again if it is right, else replaced. "
+        "The last line is JSON."
     )
 
     # Run at each start of the platform, and checked with everything else by `make check`.
@@ -46,15 +47,20 @@ class Command(BaseCommand):
         seeded: dict[str, str] = {}
         for prefix, name in GAMES.items():
             game, secret = demo_game(prefix, name, now=now)
-            seeded |= {f"{prefix}_ID": game.client_id, f"{prefix}_SECRET": secret}
+            seeded[f"{prefix}_ID"] = game.client_id
+            if secret is not None:
+                seeded[f"{prefix}_SECRET"] = secret
             make_tournaments(game, name, now=now)
         for prefix, role in STAFF.items():
             seeded |= staff_member(prefix, role)
         self.stdout.write(json.dumps(seeded))
 
 
-def demo_game(prefix: str, name: str, *, now: datetime) -> tuple[Game, str]:
-    """A sandbox game and a secret that opens it: the environment's where it still does."""
+def demo_game(prefix: str, name: str, *, now: datetime) -> tuple[Game, str | None]:
+    """A sandbox game and a secret that opens it: the environment's where it still does.
+
+    None where the game was there and the environment names no secret: then nobody asked for one.
+    """
     sandboxes = Game.objects.filter(is_sandbox=True)
     game = (
         sandboxes.filter(client_id=os.environ.get(f"{prefix}_ID", "")).first()
@@ -72,7 +78,9 @@ def demo_game(prefix: str, name: str, *, now: datetime) -> tuple[Game, str]:
         )
         return made.game, made.secret
 
-    secret = os.environ.get(f"{prefix}_SECRET", "")
+    secret = os.environ.get(f"{prefix}_SECRET")
+    if secret is None:
+        return game, None
     try:
         clients.authenticate(client_id=game.client_id, client_secret=secret)
     except clients.ClientRefused:
@@ -84,31 +92,36 @@ def demo_game(prefix: str, name: str, *, now: datetime) -> tuple[Game, str]:
 
 
 def staff_member(prefix: str, role: str) -> dict[str, str]:
-    """One of the staff with password and authenticator: the environment's where they are right."""
+    """One of the staff with password and authenticator: the environment's where they are right.
+
+    What was there and the environment does not name stays, and is left out of the answer.
+    """
     username = os.environ.get(f"{prefix}_USER") or prefix.lower()
-    user, _ = User.objects.get_or_create(username=username, defaults={"is_staff": True})
+    user, is_new = User.objects.get_or_create(username=username, defaults={"is_staff": True})
     if user.is_superuser:
         raise CommandError(f"{username} is a superuser: name another {prefix}_USER.")
     user.groups.add(Group.objects.get(name=role))
 
-    password = os.environ.get(f"{prefix}_PASSWORD", "")
-    if not password or not user.check_password(password):
-        password = secrets.token_urlsafe(12)
-        user.set_password(password)
-        user.save(update_fields=["password"])
+    handed = {f"{prefix}_USER": username}
 
-    totp_secret = os.environ.get(f"{prefix}_TOTP_SECRET", "")
-    known = TOTPDevice.objects.filter(user=user, confirmed=True, key=_key_of(totp_secret))
-    if not totp_secret or not known.exists():
-        key = secrets.token_hex(20)
-        TOTPDevice.objects.filter(user=user).delete()
-        TOTPDevice.objects.create(user=user, name="Authenticator app", key=key)
-        totp_secret = b32encode(bytes.fromhex(key)).decode()
-    return {
-        f"{prefix}_USER": username,
-        f"{prefix}_PASSWORD": password,
-        f"{prefix}_TOTP_SECRET": totp_secret,
-    }
+    password = os.environ.get(f"{prefix}_PASSWORD")
+    if is_new or password is not None:
+        if not password or not user.check_password(password):
+            password = secrets.token_urlsafe(12)
+            user.set_password(password)
+            user.save(update_fields=["password"])
+        handed[f"{prefix}_PASSWORD"] = password
+
+    totp_secret = os.environ.get(f"{prefix}_TOTP_SECRET")
+    devices = TOTPDevice.objects.filter(user=user, confirmed=True)
+    if totp_secret is not None or not devices.exists():
+        if not totp_secret or not devices.filter(key=_key_of(totp_secret)).exists():
+            key = secrets.token_hex(20)
+            TOTPDevice.objects.filter(user=user).delete()
+            TOTPDevice.objects.create(user=user, name="Authenticator app", key=key)
+            totp_secret = b32encode(bytes.fromhex(key)).decode()
+        handed[f"{prefix}_TOTP_SECRET"] = totp_secret
+    return handed
 
 
 def make_tournaments(game: Game, name: str, *, now: datetime) -> None:
