@@ -442,6 +442,15 @@ def test_body_in_chunks_is_a_body(caller, body, status):
     assert answer.status_code == status
 
 
+def test_body_too_large_is_read_away(caller):
+    body = BytesIO(b"x" * 200_000)
+
+    answer = as_served(caller, b"", **{"CONTENT_LENGTH": "200000", "wsgi.input": body})
+
+    assert answer.status_code == 413
+    assert body.read() == b""
+
+
 def test_body_that_is_ignored_may_be_anything(caller):
     answer = caller.post("/poke", b"\xff{", **{"Content-Type": "text/xml"})
 
