@@ -3,6 +3,7 @@
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kgen.settings")
 
@@ -27,6 +28,16 @@ app.conf.beat_schedule = {
         "task": "wallet.tasks.make_ledger_partitions",
         "schedule": 6 * 3600.0,
         "options": {"expires": 600},
+    },
+    "reconcile what changed": {
+        "task": "wallet.tasks.reconcile_changes",
+        "schedule": 60.0,
+        "options": {"expires": 50},
+    },
+    "reconcile everything": {
+        "task": "wallet.tasks.reconcile_everything",
+        "schedule": crontab(hour=2, minute=0),
+        "options": {"expires": 6 * 3600},
     },
     "forget expired tokens": {
         "task": "accounts.tasks.forget_expired_tokens",
