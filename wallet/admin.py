@@ -861,7 +861,7 @@ def newest_run(request: HttpRequest, switch: PayoutSwitch) -> Table:
             )
             for run in runs
         ],
-        empty="None yet: it runs every minute.",
+        empty="None yet: it runs every 45 s.",
     )
 
 

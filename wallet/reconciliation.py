@@ -423,14 +423,15 @@ def accounts_changed_since(moment: datetime, *, past: int) -> list[int]:
         cursor.execute(
             """
             WITH recent AS (
-                SELECT debit_id, credit_id FROM ledger.transfer
+                SELECT DISTINCT side.id
+                  FROM ledger.transfer
+                 CROSS JOIN LATERAL (VALUES (debit_id), (credit_id)) AS side (id)
                  WHERE posting_id >= ledger.first_id_at(%(moment)s)
             )
             SELECT id FROM ledger.account
              WHERE age(xmin) <= age(mod(%(past)s::bigint, 4294967296)::text::xid) AND mode <> 'N'
             UNION
-            SELECT account.id FROM recent JOIN ledger.account ON account.id IN (debit_id, credit_id)
-             WHERE mode <> 'N'
+            SELECT id FROM recent JOIN ledger.account USING (id) WHERE mode <> 'N'
             UNION
             SELECT account_id FROM ledger.pending_credit
             UNION

@@ -43,7 +43,7 @@ def settle_tick(**_later: object) -> None:
 # Web3 and the audits are loaded where these run alone, as above.
 @shared_task(acks_late=True, reject_on_worker_lost=True, time_limit=AUDIT_SECONDS)
 def reconcile_changes(**_later: object) -> None:
-    """Compare what was written since the last clean run; run every minute."""
+    """Compare what was written since the last clean run; run every 45 s."""
     _reconcile(ReconciliationRun.Scope.CHANGED)
 
 
