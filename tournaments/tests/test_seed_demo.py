@@ -104,7 +104,7 @@ def test_seed_demo_run_again_keeps_everything(monkeypatch):
 
     assert again == first
     assert set(Tournament.objects.values_list("uid", flat=True)) == tournaments
-    assert (Game.objects.count(), User.objects.count(), TOTPDevice.objects.count()) == (2, 2, 2)
+    assert (Game.objects.count(), User.objects.count(), TOTPDevice.objects.count()) == (2, 3, 3)
 
 
 def test_seed_demo_replaces_only_the_secret_that_does_not_match(monkeypatch):
@@ -126,7 +126,7 @@ def test_seed_demo_without_the_old_values_hands_out_new_ones():
     game = Game.objects.get(client_id=third["CLIENT_ID"])
     assert game.secrets.filter(disabled_at=None).count() == 2
     clients.authenticate(client_id=third["CLIENT_ID"], client_secret=third["CLIENT_SECRET"])
-    assert TOTPDevice.objects.count() == 2
+    assert TOTPDevice.objects.count() == 3
 
 
 def test_seed_demo_renews_tournaments_that_are_over(monkeypatch):
