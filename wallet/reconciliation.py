@@ -4,7 +4,7 @@ An audit asks one question of one moment, so that money on the move is no findin
 accounts, or at those that it is given.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -457,10 +457,18 @@ class ChainReader(Protocol):
     def balances(self, addresses: Sequence[str], *, block: int) -> list[int]: ...
 
 
-def wallets_that_differ_from_the_chain(
-    chain: ChainReader, accounts: Accounts = None
-) -> list[Finding]:
-    """A wallet's mirror is what its address holds in the newest final block.
+@dataclass(frozen=True)
+class ChainComparison:
+    """Where the mirror and the chain differ, and not because of payouts under way."""
+
+    missing: list[Finding]
+    """The chain holds less than we say: never right."""
+    unbooked: list[Finding]
+    """It holds more. Anybody may send KCash to a wallet; a deposit waits to be booked."""
+
+
+def compare_with_chain(chain: ChainReader, accounts: Accounts = None) -> ChainComparison:
+    """Hold each wallet's mirror against what its address holds in the newest final block.
 
     A payout under way may be final there and not be booked yet, which is no difference. One that was
     sent while this was asked may look like one: ask twice before believing it.
@@ -468,13 +476,21 @@ def wallets_that_differ_from_the_chain(
     # One statement, so that a payout is either under way here or already in the mirror.
     compared = _rows(
         """
+        WITH under_way AS (
+            SELECT wallet_id,
+                   sum(amount) FILTER (WHERE kind = 'IN') AS coming,
+                   sum(amount) FILTER (WHERE kind <> 'IN') AS going
+              FROM wallet_payout
+             WHERE state = ANY (%(under_way)s)
+             GROUP BY wallet_id
+        )
         SELECT wallet.id, wallet.address, mirror.balance,
-               array(SELECT CASE kind WHEN 'IN' THEN amount ELSE -amount END
-                       FROM wallet_payout
-                      WHERE wallet_payout.wallet_id = wallet.id AND state = ANY (%(under_way)s))
+               mirror.balance - coalesce(under_way.going, 0),
+               mirror.balance + coalesce(under_way.coming, 0)
           FROM wallet_wallet AS wallet
           JOIN ledger.account AS mirror
                ON owner_kind = 'WALLET' AND owner_id = wallet.id AND bucket = 'onchain'
+          LEFT JOIN under_way ON under_way.wallet_id = wallet.id
          WHERE %(accounts)s::bigint[] IS NULL
             OR wallet.id IN (SELECT owner_id FROM ledger.account
                               WHERE owner_kind = 'WALLET' AND id = ANY (%(accounts)s))
@@ -482,23 +498,17 @@ def wallets_that_differ_from_the_chain(
         """,
         {"accounts": accounts, "under_way": [Payout.State.SUBMITTED, Payout.State.CONFIRMING]},
     )
+    comparison = ChainComparison(missing=[], unbooked=[])
     if not compared:
-        return []
+        return comparison
     block = chain.finalized_block()
-    held = chain.balances([address for _, address, _, _ in compared], block=block)
-    return [
-        Finding(f"wallet {wallet_id} {address}", f"ledger {mirrored}, chain {on_chain}")
-        for (wallet_id, address, mirrored, moving), on_chain in zip(compared, held, strict=True)
-        if on_chain != mirrored and on_chain - int(mirrored) not in _sums(map(int, moving))
-    ]
-
-
-def _sums(amounts: Iterable[int]) -> set[int]:
-    """What any of the amounts add up to: of payouts in one transaction, some may have failed."""
-    sums = {0}
-    for amount in amounts:
-        sums |= {amount + known for known in sums}
-    return sums
+    held = chain.balances([address for _, address, *_ in compared], block=block)
+    for (wallet_id, address, mirrored, least, most), on_chain in zip(compared, held, strict=True):
+        if least <= on_chain <= most:
+            continue
+        found = Finding(f"wallet {wallet_id} {address}", f"ledger {mirrored}, chain {on_chain}")
+        (comparison.missing if on_chain < least else comparison.unbooked).append(found)
+    return comparison
 
 
 # --- One tournament ------------------------------------------------------------------------------

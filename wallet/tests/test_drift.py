@@ -17,7 +17,7 @@ from accounts.tests.staff import staff_user
 from kgen.common.admin import FINANCE, SUPPORT
 from wallet import drift, ledger, reconciliation, tasks
 from wallet.ledger import Bucket
-from wallet.models import PayoutSwitch, ReconciliationRun
+from wallet.models import PayoutSwitch, ReconciliationRun, WalletTransaction
 from wallet.settlement import pausing
 from wallet.settlement.chain import ChainUnavailable
 from wallet.tests.factories import WalletFactory, fill
@@ -76,6 +76,20 @@ def _no_chain(request, settings) -> None:
 @pytest.fixture
 def wallet(db):
     return WalletFactory.create()
+
+
+def wallet_with_bonus():
+    """A wallet whose welcome bonus of 50 KCash is final on the chain, as far as we know."""
+    wallet = WalletFactory.create()
+    bonus = give_bonus(wallet)
+    ledger.confirm_on_chain(transaction_uid=bonus.uid, wallet_id=wallet.pk, signed_amount=50)
+    WalletTransaction.objects.filter(pk=bonus.pk).update(sync_status="COMPLETED")
+    return wallet
+
+
+@pytest.fixture
+def holding(db):
+    return wallet_with_bonus()
 
 
 def plant(owner, statement: str) -> None:
@@ -159,34 +173,45 @@ def test_queries_do_not_grow_with_the_wallets(committed_database):
 # --- Two looks -----------------------------------------------------------------------------------
 
 
-def test_what_the_second_look_does_not_find_is_no_drift(wallet):
-    run = reconcile(FakeChain({wallet.address: 7}, {}))
+def test_what_the_second_look_does_not_find_is_no_drift(holding):
+    run = reconcile(FakeChain({holding.address: 7}, {holding.address: 50}))
 
     assert run.suspects == [
         {
             "audit": "Wallets are what the chain says",
-            "subject": f"wallet {wallet.pk} {wallet.address}",
-            "problem": "ledger 0, chain 7",
+            "subject": f"wallet {holding.pk} {holding.address}",
+            "problem": "ledger 50, chain 7",
         }
     ]
     assert run.findings == []
     assert not is_paused()
 
 
-def test_what_only_the_second_look_finds_waits_for_the_next_run(wallet):
-    other = WalletFactory.create()
+def test_what_only_the_second_look_finds_waits_for_the_next_run(holding):
+    other = wallet_with_bonus()
 
-    run = reconcile(FakeChain({wallet.address: 7}, {other.address: 7}))
+    run = reconcile(FakeChain({other.address: 50}, {holding.address: 50}))
 
     assert run.findings == []
     assert not is_paused()
 
 
-def test_what_both_looks_find_is_drift(wallet):
-    run = reconcile(FakeChain({wallet.address: 7}, {wallet.address: 8}))
+def test_what_both_looks_find_is_drift(holding):
+    run = reconcile(FakeChain({holding.address: 7}, {holding.address: 6}))
 
-    assert [one["problem"] for one in run.findings] == ["ledger 0, chain 8"]
+    assert [one["problem"] for one in run.findings] == ["ledger 50, chain 6"]
     assert is_paused()
+
+
+def test_kcash_from_a_stranger_pauses_nobody(holding, caplog):
+    with caplog.at_level(logging.WARNING):
+        run = reconcile(FakeChain({holding.address: 51}))
+
+    assert (run.suspects, run.findings) == ([], [])
+    assert not is_paused()
+    assert caplog.messages == [
+        f"A deposit is not booked: wallet {holding.pk} {holding.address}: ledger 50, chain 51"
+    ]
 
 
 def test_chain_that_does_not_answer_pauses_nothing_and_is_not_clean(wallet):

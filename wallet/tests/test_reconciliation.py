@@ -16,7 +16,7 @@ from accounts.tests.factories import GamerFactory
 from kgen.common.identifiers import uuid7
 from wallet import claims, entry_fees, ledger, prize_pools, reconciliation, welcome_bonus
 from wallet import withdrawals as withdrawing
-from wallet.reconciliation import AUDITS, Finding, TournamentBooks
+from wallet.reconciliation import AUDITS, ChainComparison, Finding, TournamentBooks
 from wallet.settlement.chain import ChainUnavailable, Web3Chain
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
 
@@ -263,10 +263,12 @@ def test_mirror_is_compared_with_the_chain(engine):
     welcome_bonus.grant(wallet=followed, now=timezone.now())
     engine.settle_all()
 
-    differences = reconciliation.wallets_that_differ_from_the_chain(engine.chain)
+    comparison = reconciliation.compare_with_chain(engine.chain)
 
     assert ledger.balances(followed.pk).onchain == 50
-    assert differences == [Finding(f"wallet {ahead.pk} {ahead.address}", "ledger 7, chain 0")]
+    assert comparison == ChainComparison(
+        missing=[Finding(f"wallet {ahead.pk} {ahead.address}", "ledger 7, chain 0")], unbooked=[]
+    )
 
 
 @pytest.mark.django_db
@@ -278,7 +280,7 @@ def test_payout_that_is_final_and_not_booked_yet_is_no_difference(engine):
 
     assert engine.onchain(wallet) == 50
     assert ledger.balances(wallet.pk).onchain == 0
-    assert reconciliation.wallets_that_differ_from_the_chain(engine.chain) == []
+    assert reconciliation.compare_with_chain(engine.chain) == ChainComparison([], [])
 
 
 def test_thousands_of_wallets_take_few_requests(bench, monkeypatch):

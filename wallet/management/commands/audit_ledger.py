@@ -45,16 +45,20 @@ class Command(BaseCommand):
             return 0
         chain = Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
         try:
-            first = reconciliation.wallets_that_differ_from_the_chain(chain)
+            first = self._differences(chain)
             if first:
                 time.sleep(drift.BETWEEN_LOOKS.total_seconds())
                 suspected = {finding.subject for finding in first}
-                second = reconciliation.wallets_that_differ_from_the_chain(chain)
+                second = self._differences(chain)
                 drifted = [finding for finding in second if finding.subject in suspected]
                 return self._report(title, drifted)
         except ChainUnavailable as problem:
             raise CommandError(f"The chain could not be asked: {problem}") from problem
         return self._report(title, [])
+
+    def _differences(self, chain: Web3Chain) -> list[Finding]:
+        comparison = reconciliation.compare_with_chain(chain)
+        return comparison.missing + comparison.unbooked
 
     def _report(self, title: str, findings: list[Finding]) -> int:
         self.stdout.write(f"{title:<44} {f'{len(findings)} findings' if findings else 'ok'}")
