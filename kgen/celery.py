@@ -3,6 +3,7 @@
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kgen.settings")
 
@@ -27,6 +28,17 @@ app.conf.beat_schedule = {
         "task": "wallet.tasks.make_ledger_partitions",
         "schedule": 6 * 3600.0,
         "options": {"expires": 600},
+    },
+    # Both looks, 10 s apart, fit into the minute within which drift is to be found.
+    "reconcile what changed": {
+        "task": "wallet.tasks.reconcile_changes",
+        "schedule": 45.0,
+        "options": {"expires": 40},
+    },
+    "reconcile everything": {
+        "task": "wallet.tasks.reconcile_everything",
+        "schedule": crontab(hour=2, minute=0),
+        "options": {"expires": 6 * 3600},
     },
     "forget expired tokens": {
         "task": "accounts.tasks.forget_expired_tokens",

@@ -102,6 +102,8 @@ APPLICATION_GRANTS = {
     "wallet_wallettransaction": (
         "SELECT, INSERT, UPDATE (sync_status, sync_error, payout_id, modified_at)"
     ),
+    "wallet_deposit": "SELECT, INSERT",
+    "wallet_payoutswitch": "SELECT, UPDATE",
     "django_admin_log": "SELECT, INSERT",
     "django_migrations": "SELECT",
 }

@@ -1,5 +1,6 @@
 """Wallets, their ledger and what reaches the chain: for reading, but for freeze and unfreeze."""
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final, Self
 from uuid import UUID
@@ -17,6 +18,7 @@ from django.utils.text import capfirst
 
 from accounts.models import Game, Gamer
 from kgen.common.admin import (
+    FINANCE,
     OPERATORS,
     SUPPORT,
     Act,
@@ -43,11 +45,20 @@ from wallet.models import (
     KgenWallet,
     LedgerAccount,
     Payout,
+    PayoutSwitch,
+    ReconciliationRun,
     Slot,
     Transfer,
     Wallet,
     WalletTransaction,
 )
+from wallet.settlement import pausing
+
+VIEWED_BY_ALL: Final[dict[str, Collection[str]]] = {
+    OPERATORS: ("view",),
+    SUPPORT: ("view",),
+    FINANCE: ("view",),
+}
 
 NEWEST: Final = 25
 TRANSFERS_PER_PAGE: Final = 50
@@ -67,7 +78,7 @@ BUCKETS: Final = {
 
 @admin.register(Wallet)
 class WalletAdmin(ReadOnlyAdmin[Wallet]):
-    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
+    roles = VIEWED_BY_ALL
     list_display = ["address", "whose", "game", "state", "moves", "opened"]
     list_select_related = ["gamer__game"]
     list_filter = ["is_frozen"]
@@ -224,7 +235,7 @@ def _kgen_wallet_of(gamer: Gamer) -> KgenWallet | None:
 
 @admin.register(WalletTransaction)
 class WalletTransactionAdmin(ReadOnlyAdmin[WalletTransaction]):
-    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
+    roles = VIEWED_BY_ALL
     list_display = ["what", "signed", "whose", "sync", "chain_hash", "made"]
     list_select_related = ["wallet__gamer", "payout"]
     list_filter = ["sync_status", "type"]
@@ -285,7 +296,10 @@ class WalletTransactionAdmin(ReadOnlyAdmin[WalletTransaction]):
 
 @panel(WalletTransaction, "In the ledger")
 def transfers_of_transaction(request: HttpRequest, one: WalletTransaction) -> Table:
-    transfers = list(Transfer.objects.filter(posting_id=one.uid).order_by("phase", "leg"))
+    of_it = Q(posting_id=one.uid)
+    if one.type == WalletTransaction.Type.REVERSAL:
+        of_it = Q(posting_id=one.reverses_id, phase=Transfer.Phase.RESOLVE)
+    transfers = list(Transfer.objects.filter(of_it).order_by("phase", "leg"))
     touched = {pk for row in transfers for pk in (row.debit_id, row.credit_id)}
     accounts = {
         account.pk: account
@@ -364,7 +378,7 @@ def account_name(account: LedgerAccount) -> str:
 
 @admin.register(LedgerAccount)
 class LedgerAccountAdmin(ReadOnlyAdmin[LedgerAccount]):
-    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
+    roles = VIEWED_BY_ALL
     list_display = ["name", "balance_now"]
     list_filter = ["owner_kind", "bucket"]
     search_fields = ["owner_uid__exact"]
@@ -509,7 +523,7 @@ def _posting_link(posting_id: UUID) -> SafeString:
 
 @admin.register(Payout)
 class PayoutAdmin(ReadOnlyAdmin[Payout]):
-    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
+    roles = VIEWED_BY_ALL
     list_display = ["what", "how_much", "whose", "state_now", "failed", "chain_hash", "made"]
     list_select_related = ["wallet__gamer"]
     list_filter = ["state", "kind"]
@@ -624,7 +638,7 @@ def attempts_of_payout(request: HttpRequest, payout: Payout) -> Table:
 
 @admin.register(Slot)
 class SlotAdmin(ReadOnlyAdmin[Slot]):
-    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
+    roles = VIEWED_BY_ALL
     list_display = ["nonce", "lane", "action", "state_now", "mined_block", "made", "closed"]
     list_select_related = ["operator"]
     list_filter = ["state", "action"]
@@ -700,7 +714,7 @@ def attempts_of_slot(request: HttpRequest, slot: Slot) -> Table:
 
 @admin.register(Attempt)
 class AttemptAdmin(ReadOnlyAdmin[Attempt]):
-    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
+    roles = VIEWED_BY_ALL
     list_display = ["hash_cut", "in_slot", "number", "first_sent", "last_sent"]
     search_fields = ["tx_hash__exact"]
     search_help_text = "Transaction hash"
@@ -772,4 +786,141 @@ def slot_badge(slot: Slot) -> SafeString:
         good=slot.state == state.FINAL,
         busy=slot.state == state.OPEN,
         bad=slot.state == state.DEAD,
+    )
+
+
+# --- Reconciliation ------------------------------------------------------------------------------
+
+
+@admin.register(ReconciliationRun)
+class ReconciliationRunAdmin(ReadOnlyAdmin[ReconciliationRun]):
+    roles = VIEWED_BY_ALL
+    list_display = ["started", "what", "result", "found"]
+    list_filter = ["scope"]
+    ordering = ["-id"]
+    sortable_by = ()
+    readonly_fields = ["started", "finished", "what", "result", "incomplete"]
+
+    started = moment_column("started_at", "started")
+    finished = moment_column("finished_at", "finished")
+    incomplete = text_column("problem", "left out")
+
+    def title_of(self, row: ReconciliationRun) -> str:
+        return f"Run of {row.started_at:%Y-%m-%d %H:%M:%S} UTC"
+
+    @admin.display(description="looked at")
+    def what(self, run: ReconciliationRun) -> str:
+        return run.get_scope_display()
+
+    @admin.display(description="result")
+    def result(self, run: ReconciliationRun) -> SafeString:
+        return run_badge(run)
+
+    @admin.display(description="findings")
+    def found(self, run: ReconciliationRun) -> int:
+        return len(run.findings)
+
+
+@panel(ReconciliationRun, "Drift: found in both looks")
+def findings_of_run(request: HttpRequest, run: ReconciliationRun) -> Table:
+    return _findings(run.findings, empty="None.")
+
+
+@panel(ReconciliationRun, "Suspected in the first look")
+def suspects_of_run(request: HttpRequest, run: ReconciliationRun) -> Table:
+    return _findings(run.suspects, empty="Nothing.")
+
+
+@admin.register(PayoutSwitch)
+class PayoutSwitchAdmin(ReadOnlyAdmin[PayoutSwitch]):
+    roles = VIEWED_BY_ALL
+    list_display = ["state", "since", "by", "why"]
+    sortable_by = ()
+    readonly_fields = ["state", "since", "by", "why"]
+
+    since = moment_column("changed_at", "since")
+    by = text_column("changed_by", "turned by")
+    why = text_column("reason", "reason")
+
+    @admin.display(description="payouts")
+    def state(self, switch: PayoutSwitch) -> SafeString:
+        return badge("paused", bad=True) if switch.is_paused else badge("on", good=True)
+
+
+@panel(PayoutSwitch, "Newest reconciliation", order=10)
+def newest_run(request: HttpRequest, switch: PayoutSwitch) -> Table:
+    runs = ReconciliationRun.objects.order_by("-pk")[:NEWEST]
+    return Table(
+        columns=["Started", "Looked at", "Result", "Findings"],
+        rows=[
+            (
+                link(run, f"{run.started_at:%Y-%m-%d %H:%M:%S} UTC"),
+                run.get_scope_display(),
+                run_badge(run),
+                len(run.findings),
+            )
+            for run in runs
+        ],
+        empty="None yet: it runs every 45 s.",
+    )
+
+
+@panel(PayoutSwitch, "Drift of the newest run", order=20)
+def newest_drift(request: HttpRequest, switch: PayoutSwitch) -> Table:
+    finished = ReconciliationRun.objects.filter(finished_at__isnull=False)
+    run = finished.order_by("-pk").first()
+    return _findings(run.findings if run else [], empty="None.")
+
+
+@act(PayoutSwitch)
+class Pause(Act[PayoutSwitch]):
+    name, label, roles = "pause", "Pause payouts", (FINANCE,)
+    is_dangerous = True
+
+    def is_offered(self, switch: PayoutSwitch) -> bool:
+        return not switch.is_paused
+
+    def consequences(self, switch: PayoutSwitch) -> list[str]:
+        return [
+            "Nothing new is sent to the chain; what is under way is followed to its end.",
+            "Gamers play, claim and withdraw as before; their payouts wait.",
+        ]
+
+    def perform(self, request: HttpRequest, switch: PayoutSwitch, data: dict[str, Any]) -> Done:
+        pausing.pause(reason=data["reason"], by=request.user.get_username(), now=timezone.now())
+        return Done("Payouts are paused.")
+
+
+@act(PayoutSwitch)
+class Resume(Act[PayoutSwitch]):
+    name, label, roles = "resume", "Resume payouts", (FINANCE,)
+    is_dangerous = True
+
+    def is_offered(self, switch: PayoutSwitch) -> bool:
+        return switch.is_paused
+
+    def consequences(self, switch: PayoutSwitch) -> list[str]:
+        return [
+            "What waits is sent to the chain at once.",
+            "A drift that is still there pauses payouts again within about a minute.",
+        ]
+
+    def perform(self, request: HttpRequest, switch: PayoutSwitch, data: dict[str, Any]) -> Done:
+        pausing.resume(reason=data["reason"], by=request.user.get_username(), now=timezone.now())
+        return Done("Payouts are on.")
+
+
+def run_badge(run: ReconciliationRun) -> SafeString:
+    if run.finished_at is None:
+        return badge("suspects something; looks again", busy=True)
+    if run.findings:
+        return badge("drift", bad=True)
+    return badge("chain not compared", busy=True) if run.problem else badge("right", good=True)
+
+
+def _findings(findings: list[dict[str, str]], *, empty: str) -> Table:
+    return Table(
+        columns=["Audit", "Where", "What is wrong"],
+        rows=[(one["audit"], one["subject"], one["problem"]) for one in findings],
+        empty=empty,
     )

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, connection
 
-from kgen.common.errors import Unavailable
+from kgen.common.errors import Invalid, Unavailable
 from kgen.common.transactions import requires_transaction
 from wallet.models import LedgerAccount, Transfer
 
@@ -31,6 +31,9 @@ PLATFORM_RAKE: Final = 3
 KGEN_OUT: Final = 4
 CHAIN_SUPPLY: Final = 5
 
+# One more than the largest amount that the ledger's columns hold.
+MOST: Final = 10**78
+
 # What a gamer may play with, in the order in which it is spent (API contract, section 2).
 SPENDABLE: Final = (Bucket.BONUS, Bucket.BOUGHT, Bucket.EARNED)
 
@@ -43,8 +46,10 @@ class BadPosting(LedgerError):
     """It can never be right: a wrong amount, wrong legs, or a posting id of another kind."""
 
 
-class InsufficientFunds(LedgerError):
+class InsufficientFunds(LedgerError, Invalid):
     """An account holds less than that; `available` is what there is, where that is known."""
+
+    code = "INSUFFICIENT_BALANCE"
 
     def __init__(self, message: str, *, available: int | None = None) -> None:
         super().__init__(message)
@@ -78,7 +83,7 @@ class Leg:
     kind: Kind
 
     def __post_init__(self) -> None:
-        _check_amount(self.amount)
+        check_amount(self.amount)
 
 
 class Outcome(Enum):
@@ -107,6 +112,13 @@ class Balances:
     def delta(self) -> int:
         """What the chain has yet to follow; below zero while a withdrawal is under way."""
         return self.lazy - self.onchain
+
+
+def check_amount(amount: object) -> None:
+    """Raises BadPosting unless it is an `int` from 1 to 10^78 - 1."""
+    # A float or a Decimal would reach the database as a fraction and look right until then.
+    if type(amount) is not int or not 0 < amount < MOST:
+        raise BadPosting(f"an amount is a whole number from 1 to 10^78 - 1, not {amount!r}")
 
 
 # --- Moving ------------------------------------------------------------------------------------
@@ -152,7 +164,7 @@ def spend(
 
     The split is decided by the database under the buckets' locks. Raises as `post`.
     """
-    _check_amount(total)
+    check_amount(total)
     return _call(
         "SELECT ledger.spend(%s, %s, %s, %s::text[], %s, %s)",
         [posting_id, kind, wallet_id, [str(bucket) for bucket in order], total, to],
@@ -297,12 +309,6 @@ def ensure_partitions(*, until: date) -> int:
 
 
 # --- Towards the database and back --------------------------------------------------------------
-
-
-def _check_amount(amount: object) -> None:
-    # A float or a Decimal would reach the database as a fraction and look right until then.
-    if type(amount) is not int or amount <= 0:
-        raise BadPosting(f"an amount is a whole number above 0, not {amount!r}")
 
 
 def _call(statement: str, parameters: Sequence[Any]) -> Outcome:

@@ -86,7 +86,7 @@ def page_of(*, gamer: Gamer, address: str, limit: int, key: str) -> Page:
     if wallet is None:
         raise WalletNotFound
     entries: QuerySet[WalletTransaction] = wallet.transactions.select_related(
-        "wallet", "payout"
+        "wallet", "payout", "deposit"
     ).order_by("-seq")
     if before is not None:
         entries = entries.filter(seq__lt=before)

@@ -9,10 +9,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 
 from kgen.common.transactions import requires_transaction
+from wallet import ledger
 from wallet.models import Wallet, WalletTransaction
 
 Type = WalletTransaction.Type
 Direction = WalletTransaction.Direction
+SyncStatus = WalletTransaction.SyncStatus
 
 _NAMES: Final = {
     Type.JOIN: "Entry fee",
@@ -20,6 +22,8 @@ _NAMES: Final = {
     Type.REFUND: "Refund",
     Type.REWARD_CLAIM: "Reward",
     Type.WITHDRAW: "Withdrawal",
+    Type.REVERSAL: "Withdrawal returned",
+    Type.DEPOSIT: "Deposit",
 }
 
 
@@ -35,11 +39,14 @@ def record(
     description: str,
     now: datetime,
     reverses: WalletTransaction | None = None,
+    sync_status: SyncStatus = SyncStatus.PENDING,
 ) -> WalletTransaction:
     """Lock the wallet and write its next transaction; the posting of the same id must follow.
 
     The lock comes before any ledger account's, so that all who move a wallet's money queue here.
+    Raises ledger.BadPosting for what is no amount.
     """
+    ledger.check_amount(amount)
     return WalletTransaction.objects.create(
         uid=uid,
         wallet=wallet,
@@ -50,6 +57,7 @@ def record(
         counterparty=counterparty,
         name=_NAMES[transaction_type],
         description=description,
+        sync_status=sync_status,
         reverses=reverses,
         created_at=now,
         modified_at=now,

@@ -21,7 +21,7 @@ from accounts.tests.factories import (
     token_for,
 )
 from accounts.tests.staff import PASSWORD, staff_client, staff_user
-from kgen.common.admin import OPERATORS, SUPPORT
+from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
 
 pytestmark = pytest.mark.django_db
 
@@ -152,6 +152,8 @@ READING = {
     "wallet.view_attempt",
     "wallet.view_ledgeraccount",
     "wallet.view_payout",
+    "wallet.view_payoutswitch",
+    "wallet.view_reconciliationrun",
     "wallet.view_slot",
     "wallet.view_wallet",
     "wallet.view_wallettransaction",
@@ -183,6 +185,16 @@ def test_make_roles_gives_support_exactly_its_permissions():
         "accounts.unblock_gamer",
         "wallet.freeze_wallet",
         "wallet.unfreeze_wallet",
+    }
+
+
+def test_make_roles_gives_finance_exactly_its_permissions():
+    call_command("make_roles", verbosity=0)
+
+    assert codenames(FINANCE) == {
+        *(name for name in READING if name.startswith("wallet.")),
+        "wallet.pause_payoutswitch",
+        "wallet.resume_payoutswitch",
     }
 
 

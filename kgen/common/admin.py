@@ -31,6 +31,7 @@ from kgen.common.errors import Refusal
 
 OPERATORS = "Operators"
 SUPPORT = "Support"
+FINANCE = "Finance"
 # No list counts or pages further than this; a search finds what lies deeper.
 LONGEST_LIST = 10_000
 
@@ -447,7 +448,7 @@ def _history_line(label: str, data: dict[str, Any]) -> str:
 
 def make_roles() -> dict[str, list[str]]:
     """Give the staff groups exactly the permissions that the pages name, and tell which."""
-    wanted: dict[str, list[Permission]] = {OPERATORS: [], SUPPORT: []}
+    wanted: dict[str, list[Permission]] = {OPERATORS: [], SUPPORT: [], FINANCE: []}
     for model, page in admin.site._registry.items():
         if not isinstance(page, ConsoleAdmin):
             continue

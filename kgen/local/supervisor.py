@@ -537,7 +537,11 @@ def print_summary(demo: Mapping[str, str]) -> None:
     staff = "\n".join(
         f"    {role:10} {demo[f'{prefix}_USER']}  password {demo[f'{prefix}_PASSWORD']}  "
         f"authenticator {demo[f'{prefix}_TOTP_SECRET']}"
-        for role, prefix in (("operator", "OPERATOR"), ("support", "SUPPORT"))
+        for role, prefix in (
+            ("operator", "OPERATOR"),
+            ("support", "SUPPORT"),
+            ("finance", "FINANCE"),
+        )
     )
     games = "\n".join(
         f"    {demo[f'{prefix}_ID']}  secret {demo[f'{prefix}_SECRET']}"

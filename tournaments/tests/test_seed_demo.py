@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch):
-    for prefix in ("CLIENT", "CLIENT2", "OPERATOR", "SUPPORT"):
+    for prefix in ("CLIENT", "CLIENT2", "OPERATOR", "SUPPORT", "FINANCE"):
         for name in ("ID", "SECRET", "USER", "PASSWORD", "TOTP_SECRET"):
             monkeypatch.delenv(f"{prefix}_{name}", raising=False)
 
@@ -47,6 +47,9 @@ def test_seed_demo_prints_every_name():
         "SUPPORT_USER",
         "SUPPORT_PASSWORD",
         "SUPPORT_TOTP_SECRET",
+        "FINANCE_USER",
+        "FINANCE_PASSWORD",
+        "FINANCE_TOTP_SECRET",
     ]
 
 
@@ -62,7 +65,10 @@ def test_seed_demo_makes_sandbox_games_with_wide_limits(prefix):
     assert (game.rate_limit, game.gamer_event_rate) == (5_000, 500)
 
 
-@pytest.mark.parametrize(("prefix", "role"), [("OPERATOR", "Operators"), ("SUPPORT", "Support")])
+@pytest.mark.parametrize(
+    ("prefix", "role"),
+    [("OPERATOR", "Operators"), ("SUPPORT", "Support"), ("FINANCE", "Finance")],
+)
 def test_seed_demo_makes_staff_with_password_and_authenticator(prefix, role):
     seeded = seed()
 
@@ -98,7 +104,7 @@ def test_seed_demo_run_again_keeps_everything(monkeypatch):
 
     assert again == first
     assert set(Tournament.objects.values_list("uid", flat=True)) == tournaments
-    assert (Game.objects.count(), User.objects.count(), TOTPDevice.objects.count()) == (2, 2, 2)
+    assert (Game.objects.count(), User.objects.count(), TOTPDevice.objects.count()) == (2, 3, 3)
 
 
 def test_seed_demo_replaces_only_the_secret_that_does_not_match(monkeypatch):
@@ -134,7 +140,7 @@ def test_seed_demo_hands_out_new_secrets_where_the_old_are_lost(monkeypatch):
     game = Game.objects.get(client_id=third["CLIENT_ID"])
     assert game.secrets.filter(disabled_at=None).count() == 2
     clients.authenticate(client_id=third["CLIENT_ID"], client_secret=third["CLIENT_SECRET"])
-    assert TOTPDevice.objects.count() == 2
+    assert TOTPDevice.objects.count() == 3
 
 
 def test_seed_demo_renews_tournaments_that_are_over(monkeypatch):

@@ -62,10 +62,10 @@ class TransactionSerializer(serializers.Serializer[WalletTransaction]):
         return _masked(entry.to_address)
 
     def get_tx_hash(self, entry: WalletTransaction) -> str | None:
-        return entry.payout.tx_hash if entry.payout else None
+        return entry.chain_place.tx_hash if entry.chain_place else None
 
     def get_block_number(self, entry: WalletTransaction) -> int | None:
-        return entry.payout.block_number if entry.payout else None
+        return entry.chain_place.block_number if entry.chain_place else None
 
     def get_gas_fee(self, entry: WalletTransaction) -> str | None:
         if entry.payout is None or entry.payout.gas_fee is None:

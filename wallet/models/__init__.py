@@ -1,15 +1,28 @@
+from wallet.models.deposits import Deposit
 from wallet.models.ledger import LedgerAccount, Transfer
-from wallet.models.settlement import Attempt, Operator, Payout, Permit, Slot, SlotItem
+from wallet.models.reconciliation import ReconciliationRun
+from wallet.models.settlement import (
+    Attempt,
+    Operator,
+    Payout,
+    PayoutSwitch,
+    Permit,
+    Slot,
+    SlotItem,
+)
 from wallet.models.transactions import WalletTransaction
 from wallet.models.wallets import KgenWallet, Wallet
 
 __all__ = [
     "Attempt",
+    "Deposit",
     "KgenWallet",
     "LedgerAccount",
     "Operator",
     "Payout",
+    "PayoutSwitch",
     "Permit",
+    "ReconciliationRun",
     "Slot",
     "SlotItem",
     "Transfer",

@@ -66,6 +66,7 @@ class Transfer(models.Model):
 
     class Kind(models.TextChoices):
         WELCOME_BONUS = "WELCOME_BONUS"
+        DEPOSIT = "DEPOSIT"
         ENTRY_FEE = "ENTRY_FEE"
         REFUND = "REFUND"
         SPONSOR = "SPONSOR"

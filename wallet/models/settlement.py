@@ -136,6 +136,32 @@ class Payout(models.Model):
         return f"{self.kind} {self.amount} {self.state}"
 
 
+class PayoutSwitch(models.Model):
+    """The one switch of all payouts. Off, nothing new is submitted; what is under way goes on."""
+
+    # There is one row, made by the migration.
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    is_paused = models.BooleanField(default=False)
+    changed_by = models.CharField(max_length=150, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    changed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "payout switch"
+        verbose_name_plural = "payout switch"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="payout_switch_is_one"),
+            models.CheckConstraint(
+                condition=Q(is_paused=False)
+                | (Q(changed_at__isnull=False) & ~Q(changed_by="") & ~Q(reason="")),
+                name="payout_switch_paused_by_somebody_for_a_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return "Payouts are paused" if self.is_paused else "Payouts are on"
+
+
 class Operator(models.Model):
     """One lane: an address that sends transactions, and the next nonce it will use."""
 

@@ -1,8 +1,14 @@
+from typing import TYPE_CHECKING
+
 from django.db import models
 from django.db.models import Q
 
 from kgen.common.money import AmountField
+from wallet.models.settlement import Payout
 from wallet.models.wallets import ADDRESS, Wallet
+
+if TYPE_CHECKING:
+    from wallet.models.deposits import Deposit
 
 CREDITS = ("WELCOME_BONUS", "REFUND", "REWARD_CLAIM", "DEPOSIT")
 DEBITS = ("JOIN", "WITHDRAW")
@@ -97,6 +103,11 @@ class WalletTransaction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.amount}"
+
+    @property
+    def chain_place(self) -> "Payout | Deposit | None":
+        """Where on the chain it is, or will be; a bought deposit is paid out like a bonus."""
+        return self.payout or getattr(self, "deposit", None)
 
     @property
     def signed_amount(self) -> int:

@@ -15,10 +15,10 @@ from wallet.models import Payout, Wallet, WalletTransaction
 
 WALLETS_AT_ONCE: Final = 200
 
-# These come onto the chain another way: a deposit is there already, a reversal ends together with
-# what it reverses, and a withdrawal is given its payout in its own database transaction.
+# These come onto the chain another way: a reversal ends together with what it reverses, and a
+# withdrawal is given its payout in its own database transaction. A deposit that was sent on the
+# chain never waits; one that was bought is paid out like a bonus.
 _PAID_OTHERWISE: Final = (
-    WalletTransaction.Type.DEPOSIT,
     WalletTransaction.Type.REVERSAL,
     WalletTransaction.Type.WITHDRAW,
 )

@@ -10,7 +10,8 @@ from wallet.models import Payout, WalletTransaction
 State = Payout.State
 SyncStatus = WalletTransaction.SyncStatus
 
-# API contract, section 2. A voided payout is not here: its end depends on what it paid for.
+# API contract, section 2. A voided payout is not here: its end depends on what it paid for, and
+# that of a withdrawal is `wallet.reversals`.
 _SYNC_STATUS: Final[Mapping[str, str]] = {
     State.AWAITING_APPROVAL: SyncStatus.PENDING,
     State.PENDING: SyncStatus.PENDING,

@@ -10,7 +10,7 @@ from django.db.models import Exists, Min, OuterRef, Q
 from django.db.transaction import atomic
 
 from wallet.models import Operator, Payout, Permit, Slot, SlotItem, Wallet
-from wallet.settlement import calldata, payouts, repricing
+from wallet.settlement import calldata, pausing, payouts, repricing
 from wallet.settlement.chain import Fees
 from wallet.settlement.signing import Custodian, OperatorSigner
 
@@ -47,7 +47,7 @@ def submit(
     with atomic():
         # This lock makes the nonces of a lane gapless and each of them used once.
         operator = Operator.objects.select_for_update(no_key=True).get(pk=operator_id)
-        if operator.is_paused:
+        if operator.is_paused or pausing.is_paused():
             return None
         if operator.slots.filter(state=Slot.State.OPEN).count() >= MAX_OPEN_SLOTS:
             return None

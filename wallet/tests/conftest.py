@@ -1,9 +1,13 @@
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg2
 import pytest
 from django.conf import settings as django_settings
+from django.db import connection
 from eth_account import Account
 
+from kgen.common.database_roles import owner_settings
 from kgen.local.devchain import DevChain
 from wallet.settlement.deploying import Contracts, deploy
 from wallet.tests.chain import Bench
@@ -35,3 +39,19 @@ def engine(bench: Bench, db) -> Iterator[Engine]:
     bench.chain.rpc("evm_setAutomine", False)
     yield Engine(bench)
     bench.chain.rpc("evm_setAutomine", True)
+
+
+@pytest.fixture
+def owner(committed_database) -> Iterator[Any]:
+    """The owner's login, which can switch the triggers off."""
+    login = owner_settings(connection.settings_dict)
+    opened = psycopg2.connect(
+        user=login["USER"],
+        password=login["PASSWORD"],
+        host=login["HOST"],
+        port=login["PORT"],
+        dbname=connection.settings_dict["NAME"],
+    )
+    opened.autocommit = True
+    yield opened
+    opened.close()

@@ -7,12 +7,13 @@ from django.conf import settings
 
 from kgen.common.identifiers import uuid7
 from kgen.local.devchain import FINALITY_DEPTH
-from wallet import claims, entry_fees, prize_pools, welcome_bonus
+from wallet import claims, deposits, entry_fees, prize_pools, welcome_bonus, withdrawals
 from wallet.models import Operator, Payout, Wallet, WalletTransaction
 from wallet.settlement import lane
 from wallet.settlement.chain import ChainUnavailable, Receipt, Web3Chain
 from wallet.settlement.signing import EnvironmentCustodian, EnvironmentOperator, OperatorSigner
 from wallet.tests.chain import Bench
+from wallet.tests.factories import KgenWalletFactory
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -92,6 +93,27 @@ def join(wallet: Wallet, amount: int) -> WalletTransaction:
 def win(wallet: Wallet, amount: int) -> WalletTransaction:
     claims.promise(wallet=wallet, amount=amount, reference=uuid7())
     return claims.credit(wallet=wallet, amount=amount, reference=uuid7(), description="", now=START)
+
+
+def receive(wallet: Wallet, amount: int, *, tx_hash: str = "0x" + "de" * 32) -> WalletTransaction:
+    return deposits.receive(
+        wallet=wallet,
+        amount=amount,
+        from_address="0x" + "0F" * 20,
+        event=deposits.ChainEvent(31337, tx_hash, log_index=3, block_number=12),
+        now=START,
+    )
+
+
+def withdraw(wallet: Wallet, amount: int) -> WalletTransaction:
+    """Win, link a phone, and withdraw all that is earned."""
+    win(wallet, amount)
+    linked = KgenWalletFactory.create()
+    wallet.gamer.kgen_account = linked.account
+    wallet.gamer.save()
+    wallet.gamer.game.min_withdrawal = 1
+    withdrawn = withdrawals.withdraw(gamer=wallet.gamer, now=START)
+    return WalletTransaction.objects.get(uid=withdrawn.transaction_uid)
 
 
 def receipt_of(engine: Engine, payout: Payout) -> Receipt:

@@ -10,21 +10,24 @@ from django.utils import timezone
 
 from accounts.tests.factories import GamerFactory, KgenAccountFactory
 from accounts.tests.staff import staff_client
-from kgen.common.admin import OPERATORS, SUPPORT
+from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
 from kgen.common.identifiers import uuid7
-from wallet import ledger, welcome_bonus
+from wallet import ledger, reversals, tasks, welcome_bonus
 from wallet.admin import TRANSFERS_PER_PAGE
 from wallet.models import (
     Attempt,
     LedgerAccount,
     Operator,
     Payout,
+    PayoutSwitch,
+    ReconciliationRun,
     Slot,
     SlotItem,
     WalletTransaction,
 )
+from wallet.settlement import pausing
 from wallet.tests.factories import KgenWalletFactory, WalletFactory, fill
-from wallet.tests.settling import win
+from wallet.tests.settling import win, withdraw
 
 pytestmark = pytest.mark.django_db
 
@@ -423,3 +426,80 @@ def test_nothing_here_is_counted_to_its_end(support, monkeypatch):
 
     assert response.context["cl"].result_count == 2
     assert WalletTransaction.objects.count() == 3
+
+
+# --- Reconciliation ------------------------------------------------------------------------------
+
+
+def drifted() -> ReconciliationRun:
+    wallet = new_wallet(bonus=1)  # money without a transaction
+    tasks.reconcile_changes()
+    run = ReconciliationRun.objects.get()
+    assert f"wallet {wallet.pk}" in {one["subject"] for one in run.findings}
+    return run
+
+
+def test_run_tells_what_it_found(support):
+    run = drifted()
+
+    shown = panels(support, run)["Drift: found in both looks"]
+
+    assert list(shown.columns) == ["Audit", "Where", "What is wrong"]
+    assert texts(shown) == [[one["audit"], one["subject"], one["problem"]] for one in run.findings]
+    every = support.get(reverse("admin:wallet_reconciliationrun_changelist"))
+    assert (every.status_code, "drift" in every.content.decode()) == (200, True)
+
+
+def test_switch_shows_its_state_and_the_newest_run(support):
+    run = drifted()
+    switch = PayoutSwitch.objects.get()
+
+    shown = panels(support, switch)
+
+    assert [row[2:] for row in texts(shown["Newest reconciliation"])] == [["drift", "1"]]
+    assert texts(shown["Drift of the newest run"])[0][1] == run.findings[0]["subject"]
+    assert "paused" in support.get(page(switch)).content.decode()
+
+
+def test_finance_pauses_and_resumes_with_a_reason():
+    finance, switch = staff_client(FINANCE), PayoutSwitch.objects.get()
+
+    finance.post(reverse("admin:wallet_payoutswitch_resume", args=[1]), {"reason": "early"})
+    finance.post(reverse("admin:wallet_payoutswitch_pause", args=[1]), {"reason": "count"})
+    switch.refresh_from_db()
+    assert (switch.is_paused, switch.reason) == (True, "count")
+    finance.post(reverse("admin:wallet_payoutswitch_resume", args=[1]), {"reason": ""})
+    switch.refresh_from_db()
+    assert switch.is_paused
+    finance.post(reverse("admin:wallet_payoutswitch_resume", args=[1]), {"reason": "counted"})
+
+    switch.refresh_from_db()
+    assert (switch.is_paused, switch.reason) == (False, "counted")
+    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+        "Pause payouts: count",
+        "Resume payouts: counted",
+    ]
+
+
+@pytest.mark.parametrize("role", [SUPPORT, OPERATORS])
+def test_others_may_not_resume(role):
+    pausing.pause(reason="drift", by="reconciliation", now=timezone.now())
+
+    answer = staff_client(role).post(
+        reverse("admin:wallet_payoutswitch_resume", args=[1]), {"reason": "no"}
+    )
+
+    assert answer.status_code == 403
+    assert PayoutSwitch.objects.get().is_paused
+
+
+def test_reversal_shows_the_release_of_its_hold(support):
+    withdrawal = withdraw(new_wallet(), 70)
+    Payout.objects.filter(pk=withdrawal.uid).update(
+        state="VOIDING", settlement_address="0x" + "5e" * 20, onchain_id=HASH
+    )
+
+    reversal = reversals.give_back(withdrawal_uid=withdrawal.uid, now=timezone.now())
+
+    shown = texts(panels(support, reversal)["In the ledger"])
+    assert [(row[0], row[3]) for row in shown] == [("Release", "70 KCash")]

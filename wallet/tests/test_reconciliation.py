@@ -1,23 +1,23 @@
 """Each audit finds the fault that it is named for, planted by the owner past every guard."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from io import StringIO
 from typing import Any
 from uuid import uuid4
 
-import psycopg2
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
+from web3 import HTTPProvider
 
 from accounts.tests.factories import GamerFactory
-from kgen.common.database_roles import owner_settings
 from kgen.common.identifiers import uuid7
 from wallet import claims, entry_fees, ledger, prize_pools, reconciliation, welcome_bonus
 from wallet import withdrawals as withdrawing
-from wallet.reconciliation import AUDITS, Finding, TournamentBooks
+from wallet.reconciliation import AUDITS, ChainComparison, Finding, TournamentBooks
+from wallet.settlement.chain import ChainUnavailable, Web3Chain
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
 
 TOURNAMENT = uuid4()
@@ -64,22 +64,6 @@ def findings() -> dict[str, list[Finding]]:
     return {title: problems for title, problems in found.items() if problems}
 
 
-@pytest.fixture
-def owner(committed_database) -> Iterator[Any]:
-    """The owner's login, which can switch the triggers off."""
-    login = owner_settings(connection.settings_dict)
-    opened = psycopg2.connect(
-        user=login["USER"],
-        password=login["PASSWORD"],
-        host=login["HOST"],
-        port=login["PORT"],
-        dbname=connection.settings_dict["NAME"],
-    )
-    opened.autocommit = True
-    yield opened
-    opened.close()
-
-
 @pytest.mark.django_db
 def test_sound_books_have_no_findings():
     play()
@@ -100,6 +84,9 @@ STRANGERS = "Transfers join accounts of one asset"
 HOLDS = "Holds are withdrawals under way"
 WALLETS = "Wallets are the sum of transactions"
 OVERDRAWN = "No account is overdrawn"
+POSTED = "Transactions are posted"
+TOLD = "Postings are transactions"
+EMPTY = "Pools are empty once paid out"
 
 PLANTED = {
     "UPDATE ledger.account SET balance = balance + 1 WHERE bucket = 'bonus'": {
@@ -122,9 +109,19 @@ PLANTED = {
     "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
     "UPDATE ledger.transfer SET debit_id = 999999 WHERE kind = 'GRANT'": {ZERO, STRANGERS},
     "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
-    "DELETE FROM ledger.transfer WHERE kind = 'CLAIM'": {CHAIN, SUM},
+    "DELETE FROM ledger.transfer WHERE kind = 'CLAIM'": {CHAIN, SUM, POSTED},
     "UPDATE wallet_payout SET amount = amount + 1 WHERE kind = 'WITHDRAW'": {HOLDS},
-    "UPDATE wallet_wallettransaction SET sync_status = 'COMPLETED'": {WALLETS},
+    "UPDATE wallet_wallettransaction SET sync_status = 'COMPLETED'": {WALLETS, POSTED},
+    "ALTER TABLE wallet_wallettransaction DISABLE TRIGGER USER;"
+    "DELETE FROM wallet_wallettransaction WHERE type = 'WELCOME_BONUS'": {WALLETS, TOLD},
+    "INSERT INTO ledger.transfer"
+    " (posting_id, phase, leg, kind, debit_id, credit_id, amount, debit_seq, debit_after)"
+    " SELECT uuidv7(), 0, 1, 'PRIZE', id, 2, 1, 1, 0 FROM ledger.account WHERE bucket = 'pool'": {
+        ZERO,
+        CHAIN,
+        SUM,
+        EMPTY,
+    },
 }
 
 
@@ -266,7 +263,47 @@ def test_mirror_is_compared_with_the_chain(engine):
     welcome_bonus.grant(wallet=followed, now=timezone.now())
     engine.settle_all()
 
-    differences = reconciliation.wallets_that_differ_from_the_chain(engine.chain)
+    comparison = reconciliation.compare_with_chain(engine.chain)
 
     assert ledger.balances(followed.pk).onchain == 50
-    assert differences == [Finding(f"wallet {ahead.pk} {ahead.address}", "ledger 7, chain 0")]
+    assert comparison == ChainComparison(
+        missing=[Finding(f"wallet {ahead.pk} {ahead.address}", "ledger 7, chain 0")], unbooked=[]
+    )
+
+
+@pytest.mark.django_db
+def test_payout_that_is_final_and_not_booked_yet_is_no_difference(engine):
+    wallet = WalletFactory.create()
+    welcome_bonus.grant(wallet=wallet, now=timezone.now())
+    engine.tick()
+    engine.finalize()
+
+    assert engine.onchain(wallet) == 50
+    assert ledger.balances(wallet.pk).onchain == 0
+    assert reconciliation.compare_with_chain(engine.chain) == ChainComparison([], [])
+
+
+def test_thousands_of_wallets_take_few_requests(bench, monkeypatch):
+    chain = Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
+    sent, send = [], HTTPProvider.make_batch_request
+
+    def counted(provider, batch):
+        sent.append(len(batch))
+        return send(provider, batch)
+
+    monkeypatch.setattr(HTTPProvider, "make_batch_request", counted)
+    others = [f"0x{number:040x}" for number in range(1, 1100)]
+    latest = bench.web3.eth.block_number
+
+    held = chain.balances([bench.float_wallet, *others], block=latest)
+
+    assert sent == [500, 500, 100]
+    assert held == [bench.balance(bench.float_wallet), *[0] * 1099]
+
+
+def test_batch_that_is_not_answered_is_no_balance(bench):
+    chain = Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
+    future = bench.web3.eth.block_number + 1_000_000
+
+    with pytest.raises(ChainUnavailable):
+        chain.balances([bench.float_wallet], block=future)

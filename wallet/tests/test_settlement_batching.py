@@ -1,8 +1,9 @@
-from wallet import withdrawals
+from kgen.common.identifiers import uuid7
+from wallet import deposits, transactions, withdrawals
 from wallet.models import Payout, WalletTransaction
 from wallet.settlement.batching import group_transactions
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
-from wallet.tests.settling import START, give_bonus, join, payout_of, win
+from wallet.tests.settling import START, give_bonus, join, payout_of, receive, win
 
 
 def payouts():
@@ -59,27 +60,36 @@ def test_a_withdrawal_has_its_payout_at_once_behind_all_that_went_before(db):
 
 def test_what_reaches_the_chain_another_way_is_never_paid_out(db):
     wallet = WalletFactory.create()
-    fields = {
-        "wallet": wallet,
-        "amount": 5,
-        "counterparty": wallet.address,
-        "name": "",
-        "description": "",
-        "created_at": START,
-        "modified_at": START,
-    }
     bonus = give_bonus(wallet)
     group_transactions(now=START)
-    for seq, (kind, reverses) in enumerate([("DEPOSIT", None), ("REVERSAL", bonus)], start=2):
-        WalletTransaction.objects.create(
-            uid=f"0193c1d2-7c1e-7c55-9a3e-{seq:012}",
-            seq=seq,
-            type=kind,
-            direction="CREDIT",
-            reverses=reverses,
-            **fields,
-        )
+    receive(wallet, 5)
+    transactions.record(
+        WalletTransaction.Type.REVERSAL,
+        WalletTransaction.Direction.CREDIT,
+        wallet=wallet,
+        uid=uuid7(),
+        amount=5,
+        counterparty=bonus.counterparty,
+        description="",
+        now=START,
+        reverses=bonus,
+    )
 
     assert group_transactions(now=START) == 0
 
     assert payouts() == [("IN", 1, 50)]
+
+
+def test_a_bought_deposit_is_paid_out_of_the_float(db, settings):
+    wallet = WalletFactory.create()
+    bought = deposits.buy(wallet=wallet, amount=70, reference="order 1", now=START)
+
+    assert group_transactions(now=START) == 1
+
+    payout = payout_of(bought)
+    assert (payout.kind, payout.amount, payout.from_address, payout.to_address) == (
+        "IN",
+        70,
+        settings.FLOAT_ADDRESS,
+        wallet.address,
+    )

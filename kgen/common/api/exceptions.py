@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.request import Request
@@ -44,6 +44,13 @@ class UnsupportedMediaType(Refusal):
     message = "The body must be JSON in UTF-8."
 
 
+class LostRace(Conflict):
+    """Two calls of one kind met, and no rule named it: the same call again finds what the other did."""
+
+    code = "REQUEST_IN_PROGRESS"
+    message = "Another call like this one is still running. Nothing was changed."
+
+
 class InvalidRequest(Invalid):
     """A field, header or parameter is not as the API contract describes it."""
 
@@ -64,6 +71,9 @@ STATUS_OF_KIND: Mapping[type, int] = {
     TooMany: 429,
     Unavailable: 503,
 }
+
+# Of a constraint that refused what no rule did. A broken foreign key is a bug of ours: a 500.
+REFUSAL_OF_VIOLATION: Mapping[str, type[Refusal]] = {"23505": LostRace, "23514": Invalid}
 
 # What a status means when nothing better is known: Django's own error pages.
 CODE_OF_STATUS: Mapping[int, tuple[str, str]] = {
@@ -105,6 +115,14 @@ def exception_handler(exception: Exception, context: Mapping[str, Any]) -> HttpR
             return plain_response(request, 413)
         case SuspiciousOperation() | UnreadablePostError():
             return plain_response(request, 400)
+        case IntegrityError() if _sqlstate(exception) in REFUSAL_OF_VIOLATION:
+            # The last line of defence held; the rule that should have refused is missing.
+            logger.error(
+                "No rule refused what the database did: request %s",
+                _id_of(request),
+                exc_info=exception,
+            )
+            return refusal_response(request, REFUSAL_OF_VIOLATION[_sqlstate(exception)]())
         case OperationalError() | InterfaceError():
             logger.error(
                 "The database did not do its part: request %s", _id_of(request), exc_info=exception
@@ -119,7 +137,7 @@ def refusal_response(request: Request | HttpRequest, refusal: Refusal) -> HttpRe
     """The contract's error answer for one refusal."""
     status = status_of(type(refusal))
     retry_after = refusal.retry_after
-    if status == 503 and retry_after is None:
+    if (status == 503 or isinstance(refusal, LostRace)) and retry_after is None:
         retry_after = timedelta(seconds=1)
     return _response(
         request, status, refusal.code, str(refusal), refusal.details, retry_after=retry_after
@@ -153,6 +171,10 @@ def _response(
     if retry_after is not None:
         response["Retry-After"] = str(max(1, ceil(retry_after.total_seconds())))
     return response
+
+
+def _sqlstate(error: Exception) -> str:
+    return str(getattr(error.__cause__, "pgcode", ""))
 
 
 def _id_of(request: Request | HttpRequest) -> str:

@@ -16,14 +16,14 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import clients
 from accounts.models import Game
-from kgen.common.admin import OPERATORS, SUPPORT, make_roles
+from kgen.common.admin import FINANCE, OPERATORS, SUPPORT, make_roles
 from tournaments import lifecycle
 from tournaments.lifecycle import Schedule
 from tournaments.models import Tournament
 
 # How the environment's names begin, and what is made under them.
 GAMES = {"CLIENT": "Carrom", "CLIENT2": "Ludo"}
-STAFF = {"OPERATOR": OPERATORS, "SUPPORT": SUPPORT}
+STAFF = {"OPERATOR": OPERATORS, "SUPPORT": SUPPORT, "FINANCE": FINANCE}
 
 DAY = timedelta(days=1)
 ENTRY_FEE = 10
@@ -31,10 +31,10 @@ ENTRY_FEE = 10
 
 class Command(BaseCommand):
     help = (
-        "Makes two sandbox games, an operator and a supporter with their authenticators, and "
-        "tournaments to look at. What it made before it keeps. A secret that the environment names "
-        "(CLIENT_SECRET, OPERATOR_PASSWORD, ...) is printed again if it is right, else replaced. "
-        "The last line is JSON."
+        "Makes two sandbox games, an operator, a supporter and one of finance with their "
+        "authenticators, and tournaments to look at. What it made before it keeps. A secret that the "
+        "environment names (CLIENT_SECRET, OPERATOR_PASSWORD, ...) is printed again if it is right, "
+        "else replaced. The last line is JSON."
     )
 
     # Run at each start of the platform, and checked with everything else by `make check`.

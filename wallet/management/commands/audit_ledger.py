@@ -1,19 +1,16 @@
 import time
 from argparse import ArgumentParser
 from dataclasses import asdict
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from wallet import reconciliation
+from wallet import drift, reconciliation
 from wallet.models import LedgerAccount
 from wallet.reconciliation import Finding
 from wallet.settlement.chain import ChainUnavailable, Web3Chain
-
-# A payout that became final between two looks at ledger and chain is booked well within this.
-SECONDS_BETWEEN_LOOKS: Final = 10
 
 
 class Command(BaseCommand):
@@ -42,20 +39,26 @@ class Command(BaseCommand):
             raise CommandError("What went into the pool did not come out of it.")
 
     def _compare_with_chain(self) -> int:
-        title = "Wallets are what the chain says"
+        title = drift.CHAIN_TITLE
         if not settings.CHAIN_RPC_URL or not settings.KCASH_ADDRESS:
             self.stdout.write(f"{title:<44} not compared: no chain is configured")
             return 0
         chain = Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
         try:
-            first = reconciliation.wallets_that_differ_from_the_chain(chain)
+            first = self._differences(chain)
             if first:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-                second = set(reconciliation.wallets_that_differ_from_the_chain(chain))
-                return self._report(title, [finding for finding in first if finding in second])
+                time.sleep(drift.BETWEEN_LOOKS.total_seconds())
+                suspected = {finding.subject for finding in first}
+                second = self._differences(chain)
+                drifted = [finding for finding in second if finding.subject in suspected]
+                return self._report(title, drifted)
         except ChainUnavailable as problem:
             raise CommandError(f"The chain could not be asked: {problem}") from problem
         return self._report(title, [])
+
+    def _differences(self, chain: Web3Chain) -> list[Finding]:
+        comparison = reconciliation.compare_with_chain(chain)
+        return comparison.missing + comparison.unbooked
 
     def _report(self, title: str, findings: list[Finding]) -> int:
         self.stdout.write(f"{title:<44} {f'{len(findings)} findings' if findings else 'ok'}")
