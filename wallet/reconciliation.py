@@ -521,10 +521,18 @@ def tournament_books(uid: UUID) -> TournamentBooks:
         owner_uid=uid,
         bucket=LedgerAccount.Bucket.POOL,
     )
+    # One statement, so that gamers who join meanwhile are in all of its figures or in none.
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT kind, sum(abs(change)) FROM ledger.entry WHERE account_id = %s GROUP BY kind",
-            [pool.pk],
+            """
+            SELECT kind, sum(abs(change)) FROM ledger.entry WHERE account_id = %(pool)s GROUP BY kind
+            UNION ALL
+            SELECT NULL, balance
+                   + coalesce((SELECT sum(amount) FROM ledger.pending_credit
+                                WHERE account_id = account.id), 0)
+              FROM ledger.account WHERE id = %(pool)s
+            """,
+            {"pool": pool.pk},
         )
         moved = {kind: int(amount) for kind, amount in cursor.fetchall()}
     return TournamentBooks(
@@ -534,7 +542,7 @@ def tournament_books(uid: UUID) -> TournamentBooks:
         prizes=moved.get(Kind.PRIZE, 0),
         rake=moved.get(Kind.RAKE_PLATFORM, 0) + moved.get(Kind.RAKE_DEVELOPER, 0),
         remainder=moved.get(Kind.REMAINDER, 0),
-        in_pool=ledger.queued_balance(pool.pk),
+        in_pool=moved[None],
         ledger_sum=ledger_sum(),
     )
 

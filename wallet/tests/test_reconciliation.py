@@ -174,10 +174,14 @@ def test_tournament_is_balanced_when_what_went_in_came_out(changed, is_balanced)
 
 
 @pytest.mark.django_db
-def test_books_of_a_tournament_are_read_from_its_pool():
+def test_books_of_a_tournament_are_read_from_its_pool(django_assert_num_queries):
     play()
 
-    assert reconciliation.tournament_books(TOURNAMENT) == TournamentBooks(
+    # The pool's account; its figures, all of one moment; the sum of all accounts.
+    with django_assert_num_queries(3):
+        books = reconciliation.tournament_books(TOURNAMENT)
+
+    assert books == TournamentBooks(
         stakes=30,
         refunds=0,
         sponsored=0,
