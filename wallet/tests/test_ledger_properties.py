@@ -131,7 +131,7 @@ def written(postings: list[list[Leg]]) -> list[tuple[object, ...]] | str:
         with transaction.atomic():
             for posting_id, legs in zip(ids, postings, strict=True):
                 ledger.post(legs, posting_id=posting_id)
-            rows = [
+            rows: list[tuple[object, ...]] = [
                 row
                 for posting_id in ids
                 for row in Transfer.objects.filter(posting_id=posting_id)

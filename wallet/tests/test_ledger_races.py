@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -218,7 +219,7 @@ def test_same_postings_at_once_are_made_once_each():
     postings = [uuid7() for _ in range(200)]
 
     def post_all(legs):
-        outcomes = Counter()
+        outcomes = Counter[Any]()
         for posting_id in postings:
             leg = Leg(accounts["earned"], accounts["bought"], 10, Kind.GRANT)
             try:
@@ -230,7 +231,7 @@ def test_same_postings_at_once_are_made_once_each():
 
     for legs in (1, 2):
         postings = [uuid7() for _ in range(200)]
-        total = sum(in_parallel([partial(post_all, legs)] * THREADS), Counter())
+        total: Counter[Any] = sum(in_parallel([partial(post_all, legs)] * THREADS), Counter())
         assert total[Outcome.POSTED] == 200
         assert total.total() == 200 * THREADS
         if legs == 2:  # looked for under the locks: nobody collides
@@ -249,7 +250,7 @@ def test_a_thousand_holds_are_settled_or_released_never_both():
             ledger.hold(wallet_id=wallet.pk, total=1, posting_id=posting_id)
 
     def end_all(end):
-        outcomes = Counter()
+        outcomes = Counter[Any]()
         for posting_id in holds:
             try:
                 with transaction.atomic():
