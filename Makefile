@@ -6,6 +6,7 @@ PYTHON ?= python3
 PORT ?= 8000
 HOST := 127.0.0.1
 BOTS ?= 20
+TRANSFERS ?= 5000000
 
 VENV := .venv/bin/python
 RUNTIME := requirements.txt
@@ -85,6 +86,11 @@ imports: setup  ## The direction of imports
 .PHONY: contracts
 contracts: python  ## Compile the Solidity contracts into the committed artifacts
 	@$(VENV) wallet/contracts/recompile.py
+
+.PHONY: bench-ledger
+bench-ledger: setup  ## Measure the ledger: TRANSFERS=5000000 of history, and postings a second
+	@$(VENV) -m benchmarks ledger_history --transfers $(TRANSFERS)
+	@$(VENV) -m benchmarks ledger_posting
 
 .PHONY: lock
 lock: setup  ## Lock the newest versions that requirements*.in allow

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, connection
 
-from kgen.common.errors import Invalid, Unavailable
+from kgen.common.errors import Conflict, Invalid, NotFound, Refusal, Unavailable
 from kgen.common.transactions import requires_transaction
 from wallet.models import LedgerAccount, Transfer
 
@@ -38,11 +38,11 @@ MOST: Final = 10**78
 SPENDABLE: Final = (Bucket.BONUS, Bucket.BOUGHT, Bucket.EARNED)
 
 
-class LedgerError(Exception):
+class LedgerError(Refusal):
     """A posting that the ledger refused; nothing moved."""
 
 
-class BadPosting(LedgerError):
+class BadPosting(LedgerError, Invalid):
     """It can never be right: a wrong amount, wrong legs, or a posting id of another kind."""
 
 
@@ -56,15 +56,17 @@ class InsufficientFunds(LedgerError, Invalid):
         self.available = available
 
 
-class UnknownAccount(LedgerError):
+class UnknownAccount(LedgerError, NotFound):
     """No such account, no such posting to take back, or two accounts of different assets."""
 
 
-class PostingConflict(LedgerError):
+class PostingConflict(LedgerError, Conflict):
     """The posting id already names another posting."""
 
+    code = "IDEMPOTENCY_KEY_REUSED"
 
-class PostingIdOutOfRange(LedgerError):
+
+class PostingIdOutOfRange(LedgerError, Invalid):
     """The posting id belongs to a month that is archived, or too far ahead to be ours."""
 
 

@@ -1,3 +1,5 @@
+from itertools import chain, product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -115,3 +117,17 @@ def test_prizes_and_remainder_are_the_pool(entrants, fee, rake, earning_share, l
     assert won == sorted(won, reverse=True)
     assert all(0 < prize <= 6 * fee for prize in won)
     assert len(won) <= int(entrants * earning_share)
+
+
+@pytest.mark.slow
+def test_no_total_loses_a_unit():
+    under_the_usual_rake = ((stakes, 15) for stakes in range(1, 10**6 + 1))
+    under_any_rake = product(range(1, 1001), range(101))
+
+    for stakes, rake in chain(under_the_usual_rake, under_any_rake):
+        split = prizes.distribute(
+            stakes=stakes, rake_percent=rake, entry_fee=stakes, entrants=1, earning=1
+        )
+        parts = (*split.prizes, split.remainder, split.platform_rake, split.developer_rake)
+        assert sum(parts) == stakes
+        assert min(parts) >= 0

@@ -1,7 +1,7 @@
 """The ledger as plain integers, asked the same things in the same order as the real one."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle
@@ -35,6 +35,7 @@ from wallet.ledger import (
     Bucket,
     InsufficientFunds,
     Kind,
+    LedgerError,
     Leg,
     Outcome,
     Owner,
@@ -155,7 +156,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.seq = Counter[int]()
         self.made: dict[Key, object] = {}
         self.rows: dict[Key, list[Row]] = {}
-        self.changes = defaultdict(partial(cycle, CHANGES))
+        self.changes: defaultdict[str, Iterator[str]] = defaultdict(partial(cycle, CHANGES))
         for number in range(WALLETS):
             for bucket in (*SPENDABLE, Bucket.CLAIMABLE):
                 leg = Leg(MINT, self.at(number, bucket), 10, Kind.GRANT)
@@ -217,23 +218,26 @@ class LedgerMachine(RuleBasedStateMachine):
 
         `wrong` is how it must be refused where that does not depend on what is held.
         """
-        expected_rows: list[Row] | str = []
+        rows: list[Row] = []
         if key in self.made:
             expected = "replay" if self.made[key] == request else "conflict"
         elif wrong:
             expected = wrong
         else:
-            expected_rows = self.worked_out(legs)
-            expected = expected_rows if isinstance(expected_rows, str) else "posted"
+            worked_out = self.worked_out(legs)
+            if isinstance(worked_out, str):
+                expected = worked_out
+            else:
+                expected, rows = "posted", worked_out
         try:
             with transaction.atomic():
                 got = "posted" if call() is Outcome.POSTED else "replay"
-        except tuple(ENDS) as refusal:
+        except LedgerError as refusal:
             got = ENDS[type(refusal)]
         assert got == expected
         if expected == "posted":
             self.made[key] = request
-            self.rows[key] = list(expected_rows)
+            self.rows[key] = rows
             for leg in legs:
                 self.held[leg.debit] -= leg.amount
                 self.held[leg.credit] += leg.amount
@@ -437,14 +441,9 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=postings, wallet=wallets, amount=few, times=times)
     def move_back_and_forth(self, wallet, amount, times):
-        ends = self.at(wallet, Bucket.EARNED), self.at(wallet, Bucket.BOUGHT)
-        return self.ask(
-            "batch",
-            [
-                Leg(*(ends if step % 2 else reversed(ends)), amount, Kind.GRANT)
-                for step in range(times)
-            ],
-        )
+        here, there = self.at(wallet, Bucket.EARNED), self.at(wallet, Bucket.BOUGHT)
+        to, back = Leg(here, there, amount, Kind.GRANT), Leg(there, here, amount, Kind.GRANT)
+        return self.ask("batch", [back if step % 2 else to for step in range(times)])
 
     @rule(asked=postings, how=changes)
     def post_again(self, asked, how):

@@ -5,9 +5,9 @@ from typing import Any
 
 import psycopg2
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
-from psycopg2.errors import CheckViolation
+from psycopg2.errors import CheckViolation, UniqueViolation
 
 from kgen.common.database_roles import owner_settings
 from kgen.common.identifiers import uuid7
@@ -63,6 +63,14 @@ def refused_to(owner, statement):
     finally:
         owner.rollback()
     return None
+
+
+def refusal_to(owner, statement):
+    """The refusal of a statement of the owner; whatever it did is undone."""
+    with pytest.raises(psycopg2.Error) as refusal, owner.cursor() as cursor:
+        cursor.execute(statement)
+    owner.rollback()
+    return refusal.value
 
 
 def everything() -> tuple[list[object], list[object], list[object]]:
@@ -137,8 +145,13 @@ def test_not_even_the_owner_rewrites_history(owner):
         "TRUNCATE {month}",
         "DELETE FROM ledger.account",
         "TRUNCATE ledger.account",
-        "UPDATE ledger.account SET mode = 'N'",
+        "UPDATE ledger.account SET id = DEFAULT",
+        "UPDATE ledger.account SET asset_id = 2",
+        "UPDATE ledger.account SET owner_kind = 'GAME'",
         "UPDATE ledger.account SET owner_id = 77",
+        "UPDATE ledger.account SET owner_uid = uuidv7()",
+        "UPDATE ledger.account SET bucket = 'earned'",
+        "UPDATE ledger.account SET mode = 'N'",
         "DELETE FROM wallet_wallettransaction",
         "TRUNCATE wallet_wallettransaction CASCADE",
         "UPDATE wallet_wallettransaction SET amount = 1",
@@ -152,10 +165,99 @@ def test_not_even_the_owner_rewrites_history(owner):
     assert everything() == before
 
 
-def test_balance_below_zero_is_refused_to_everybody(owner):
-    code = refused_to(owner, "UPDATE ledger.account SET balance = -1 WHERE bucket = 'bonus'")
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        ("SET balance = -1 WHERE bucket = 'bonus'", "account_never_overdrawn"),
+        ("SET balance = 'NaN' WHERE bucket = 'bonus'", "account_never_overdrawn"),
+        ("SET balance = 1 WHERE bucket = 'mint'", "account_without_balance_keeps_none"),
+        ("SET seq = 1 WHERE bucket = 'mint'", "account_without_balance_keeps_none"),
+    ],
+)
+def test_impossible_balances_are_refused_to_everybody(owner, change, constraint):
+    refusal = refusal_to(owner, "UPDATE ledger.account " + change)
 
-    assert code == "23514"
+    assert (refusal.pgcode, refusal.diag.constraint_name) == ("23514", constraint)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "constraint"),
+    [
+        ({"amount": "0"}, "transfer_amount_is_positive"),
+        ({"amount": "-5"}, "transfer_amount_is_positive"),
+        ({"amount": "'NaN'"}, "transfer_amount_is_positive"),
+        ({"credit_id": "1"}, "transfer_between_two_accounts"),
+        ({"phase": "3"}, "transfer_phase_is_known"),
+        ({"leg": "0"}, "transfer_leg_from_one"),
+        ({"debit_after": "-1"}, "transfer_never_overdraws"),
+        ({"credit_after": "-1"}, "transfer_never_overdraws"),
+    ],
+)
+def test_impossible_transfers_are_refused_to_everybody(owner, wrong, constraint):
+    row = {
+        "posting_id": "uuidv7()",
+        "phase": "0",
+        "leg": "1",
+        "kind": "'GRANT'",
+        "debit_id": "1",
+        "credit_id": "2",
+        "amount": "5",
+        **wrong,
+    }
+    names, values = ", ".join(row), ", ".join(row.values())
+
+    refusal = refusal_to(
+        owner,
+        f"INSERT INTO ledger.transfer ({names}) VALUES ({values})",  # noqa: S608 - our own words
+    )
+
+    assert (refusal.pgcode, refusal.diag.constraint_name) == ("23514", constraint)
+
+
+def test_a_posting_id_is_taken_once_in_each_phase_whoever_writes(owner):
+    refusal = refusal_to(
+        owner,
+        "INSERT INTO ledger.transfer (posting_id, phase, leg, kind, debit_id, credit_id, amount)"
+        " SELECT posting_id, phase, leg, 'GRANT', 2, 3, 1 FROM ledger.transfer",
+    )
+
+    assert refusal.pgcode == "23505"
+    assert refusal.diag.constraint_name.endswith("_pkey")
+
+
+def test_a_number_of_an_account_is_given_once(owner):
+    refusal = refusal_to(
+        owner,
+        "INSERT INTO ledger.transfer (posting_id, phase, leg, kind, debit_id, credit_id, amount,"
+        " credit_seq, credit_after)"
+        " SELECT posting_id, phase, 2, kind, debit_id, credit_id, 1, credit_seq, 51"
+        "   FROM ledger.transfer",
+    )
+
+    assert refusal.pgcode == "23505"
+    assert refusal.diag.constraint_name.endswith("credit_id_credit_seq_idx")
+
+
+def test_functions_that_move_money_look_nowhere_else_for_names(owner):
+    """They run with their owner's rights, and nobody can slip them an object of the same name."""
+    with owner.cursor() as cursor:
+        cursor.execute(
+            "SELECT proname, proconfig FROM pg_proc"
+            " WHERE pronamespace = 'ledger'::regnamespace AND prosecdef"
+        )
+        configured = dict(cursor.fetchall())
+
+    assert set(configured) == {
+        "post1",
+        "post",
+        "spend",
+        "mirror",
+        "open_accounts",
+        "ensure_partitions",
+    }
+    assert {tuple(config) for config in configured.values()} == {
+        ("search_path=pg_catalog, pg_temp",)
+    }
 
 
 def month_of_a_transfer() -> str:
@@ -218,6 +320,30 @@ def test_impossible_transactions_are_refused(wallet, wrong):
 
     assert isinstance(refusal.value.__cause__, CheckViolation)
     assert WalletTransaction.objects.count() == 1
+
+
+def test_a_transaction_is_taken_back_once(wallet):
+    now = timezone.now()
+    bonus = WalletTransaction.objects.get()
+    given = {
+        "wallet": wallet,
+        "type": "REVERSAL",
+        "direction": "DEBIT",
+        "amount": 50,
+        "counterparty": "0x" + "ab" * 20,
+        "name": "Reversal",
+        "description": "Reversal",
+        "reverses": bonus,
+        "created_at": now,
+        "modified_at": now,
+    }
+    WalletTransaction.objects.create(uid=uuid7(), seq=2, **given)
+
+    with pytest.raises(IntegrityError, match="reverses") as refusal, transaction.atomic():
+        WalletTransaction.objects.create(uid=uuid7(), seq=3, **given)
+
+    assert isinstance(refusal.value.__cause__, UniqueViolation)
+    assert WalletTransaction.objects.count() == 2
 
 
 @pytest.mark.parametrize(
