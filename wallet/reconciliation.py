@@ -12,7 +12,6 @@ from uuid import UUID
 
 from django.db import connection
 
-from wallet import ledger
 from wallet.models import LedgerAccount, Payout, Transfer, WalletTransaction
 
 Kind = Transfer.Kind

@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import track
 from rich.table import Table
+from urllib3.util.retry import Retry
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
@@ -41,12 +42,19 @@ class DemoFailed(Exception):
 
 
 class GameServer:
-    """A game's server: the client credentials and one keep-alive connection pool."""
+    """A game's server: the client credentials and one keep-alive connection pool.
+
+    A call that gets no answer, or a 503, is made again: each POST carries an Idempotency-Key, so
+    that it acts once however often it is sent.
+    """
 
     def __init__(self, settings: dict[str, str]) -> None:
         self._base = settings["BASE_URL"] + "/api/v1"
         self._http = requests.Session()
-        self._http.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=32))
+        again = Retry(total=8, backoff_factor=0.3, allowed_methods=None, status_forcelist=[503])
+        self._http.mount(
+            "http://", requests.adapters.HTTPAdapter(pool_maxsize=32, max_retries=again)
+        )
         self._http.headers.update(
             {"x-clientID": settings["CLIENT_ID"], "x-clientSecret": settings["CLIENT_SECRET"]}
         )
@@ -60,6 +68,7 @@ class GameServer:
             f"{self._base}/{path}",
             params={"token": token} if token else None,
             json=body,
+            headers={"Idempotency-Key": secrets.token_hex(16)} if method == "POST" else None,
             timeout=30,
         )
         if not answer.ok:
