@@ -269,6 +269,8 @@ def wait_until_blocked() -> None:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         with connection.cursor() as cursor:
+            # Who is connected is otherwise remembered until the transaction ends.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(
                 "SELECT count(*) FROM pg_locks"
                 " JOIN pg_stat_activity USING (pid)"
