@@ -1,5 +1,6 @@
 """The same promises as the ledger's, kept by Django's ORM: what the ledger is measured against."""
 
+from typing import ClassVar
 from uuid import UUID
 
 from django.db import models, transaction
@@ -23,7 +24,7 @@ class PlainAccount(models.Model):
     balance = models.DecimalField(max_digits=78, decimal_places=0)
     seq = models.BigIntegerField()
 
-    objects = models.Manager["PlainAccount"]()
+    objects: ClassVar[models.Manager["PlainAccount"]] = models.Manager()
 
     class Meta:
         app_label = "wallet"
@@ -45,7 +46,7 @@ class PlainTransfer(models.Model):
     debit_after = models.DecimalField(max_digits=78, decimal_places=0)
     credit_after = models.DecimalField(max_digits=78, decimal_places=0)
 
-    objects = models.Manager["PlainTransfer"]()
+    objects: ClassVar[models.Manager["PlainTransfer"]] = models.Manager()
 
     class Meta:
         app_label = "wallet"
