@@ -11,7 +11,7 @@ TRANSFERS ?= 5000000
 VENV := .venv/bin/python
 RUNTIME := requirements.txt
 DEVELOPMENT := requirements.txt requirements-dev.txt
-PACKAGES := kgen accounts wallet rewards tournaments
+PACKAGES := kgen accounts wallet rewards tournaments benchmarks
 # Reads the code with made-up settings: no server, no secret.
 OFFLINE := DJANGO_SETTINGS_MODULE=kgen.local.offline_settings
 

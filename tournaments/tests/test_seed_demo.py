@@ -123,9 +123,16 @@ def test_seed_demo_alone_leaves_every_secret_as_it_was(monkeypatch):
 
     third = seed()
 
-    assert list(third) == ["CLIENT_ID", "CLIENT2_ID", "OPERATOR_USER", "SUPPORT_USER"]
+    assert list(third) == [
+        "CLIENT_ID",
+        "CLIENT2_ID",
+        "OPERATOR_USER",
+        "SUPPORT_USER",
+        "FINANCE_USER",
+    ]
     assert seed(monkeypatch, first) == first
-    assert Game.objects.count() == User.objects.count() == TOTPDevice.objects.count() == 2
+    assert Game.objects.count() == 2
+    assert User.objects.count() == TOTPDevice.objects.count() == 3
 
 
 def test_seed_demo_hands_out_new_secrets_where_the_old_are_lost(monkeypatch):
