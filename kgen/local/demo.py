@@ -364,7 +364,8 @@ def rpc(settings: dict[str, str], method: str, *parameters: object) -> str:
 
 def check_ledger(tournament: str) -> None:
     """Let the platform audit the tournament: stakes = prizes + rake + remainder, ledger sum 0."""
-    console.print(f"Ledger: {manage('audit_ledger', '--tournament', tournament)}")
+    books = manage("audit_ledger", "--tournament", tournament)
+    console.print(f"Ledger: {books}", soft_wrap=True)
 
 
 if __name__ == "__main__":
