@@ -13,7 +13,7 @@ from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
 from kgen.common.identifiers import uuid7
 from wallet import ledger, reversals, tasks, welcome_bonus
-from wallet.admin import TRANSFERS_PER_PAGE
+from wallet.admin.ledger import TRANSFERS_PER_PAGE
 from wallet.models import (
     Attempt,
     LedgerAccount,
