@@ -159,6 +159,8 @@ class Table:
     empty: str
     # (address, text) of the pages before and after, or of the list that has it all.
     links: Sequence[tuple[str, str]] = field(default=())
+    # Sent back to the same page by GET; what the rows are chosen by.
+    form: forms.Form | None = None
 
 
 @dataclass(frozen=True)
@@ -166,21 +168,25 @@ class _Panel:
     title: str
     order: int
     rows_of: Callable[[HttpRequest, Any], Table]
+    permission: str
 
 
 _panels: dict[type[Model], list[_Panel]] = {}
 
 
 def panel(
-    model: type[M], title: str, *, order: int = 100
+    model: type[M], title: str, *, order: int = 100, permission: str = ""
 ) -> Callable[[Callable[[HttpRequest, M], Table]], Callable[[HttpRequest, M], Table]]:
-    """Show the decorated function's table on the page of each row of `model`."""
+    """Show the decorated function's table on the page of each row of `model`.
+
+    Whoever sees the page sees it, or those alone who have `permission`.
+    """
 
     def register(
         rows_of: Callable[[HttpRequest, M], Table],
     ) -> Callable[[HttpRequest, M], Table]:
         panels = _panels.setdefault(model, [])
-        panels.append(_Panel(title, order, rows_of))
+        panels.append(_Panel(title, order, rows_of, permission))
         panels.sort(key=lambda panel: panel.order)
         return rows_of
 
@@ -313,7 +319,11 @@ class ConsoleAdmin(ModelAdmin[M]):
         row = self.get_object(request, unquote(object_id))
         panels, acts = [], []
         if row is not None and self.has_view_permission(request, row):
-            panels = [(one.title, one.rows_of(request, row)) for one in self.panels()]
+            panels = [
+                (one.title, one.rows_of(request, row))
+                for one in self.panels()
+                if not one.permission or request.user.has_perm(one.permission)
+            ]
             acts = [
                 (act, reverse(self._page_of(act.name), args=[quote(row.pk)]))
                 for act in self.acts()
