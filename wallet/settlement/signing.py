@@ -26,6 +26,10 @@ class EnvironmentKeysRefused(Exception):
     """Keys in environment variables are for development and test chains."""
 
 
+class SignerUnavailable(Exception):
+    """The keeper of the key did not answer. Nothing was signed; asking again later is safe."""
+
+
 @dataclass(frozen=True)
 class SignedTransaction:
     tx_hash: str
@@ -33,6 +37,8 @@ class SignedTransaction:
 
 
 class OperatorSigner(Protocol):
+    """Signs the transactions of one lane. Any call may be slow, or raise SignerUnavailable."""
+
     @property
     def address(self) -> str: ...
 
@@ -42,6 +48,8 @@ class OperatorSigner(Protocol):
 
 
 class Custodian(Protocol):
+    """Signs for gamers' wallets. Any call may be slow, or raise SignerUnavailable."""
+
     def sign_permit(self, *, hd_index: int, nonce: int) -> Signature: ...
 
     def sign_payout(
