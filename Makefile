@@ -95,7 +95,7 @@ bench-ledger: setup  ## Measure the ledger: TRANSFERS=5000000 of history, and po
 .PHONY: lock
 lock: setup  ## Lock the newest versions that requirements*.in allow
 	@$(VENV) -m pip install -q uv
-	@for name in requirements requirements-dev; do \
+	@for name in requirements requirements-kms requirements-dev; do \
 	    $(VENV) -m uv pip compile -q --universal --python-version 3.11 --upgrade --no-annotate --no-header \
 	        $$name.in -o $$name.txt || exit 1; \
 	done
