@@ -19,6 +19,7 @@ from django.utils.safestring import SafeString
 from accounts import clients
 from accounts.models import Game, Gamer, GameSecret, OtpRequest, Session
 from kgen.common.admin import (
+    FINANCE,
     OPERATORS,
     SUPPORT,
     Act,
@@ -63,7 +64,7 @@ class GameForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable 
         }
         help_texts = {
             "is_active": "May call the API.",
-            "is_sandbox": "Plays for KCash of no value.",
+            "is_sandbox": "Plays for KCash of no value; cannot be changed later.",
             "game_uid": "How the game names itself in events; cannot be changed later.",
             "min_withdrawal": "KCash, whole units.",
         }
@@ -77,7 +78,7 @@ class GameForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable 
 
 @admin.register(Game)
 class GameAdmin(ConsoleAdmin[Game]):
-    roles = {OPERATORS: ("view", "add", "change"), SUPPORT: ("view",)}
+    roles = {OPERATORS: ("view", "add", "change"), SUPPORT: ("view",), FINANCE: ("view",)}
     form = GameForm
     list_display = ["name", "game_uid", "state", "kind", "least_withdrawal", "made"]
     list_filter = ["is_active", "is_sandbox"]
@@ -86,6 +87,7 @@ class GameAdmin(ConsoleAdmin[Game]):
     prepopulated_fields = {"game_uid": ("name",)}
 
     least_withdrawal = kcash_column("min_withdrawal", "least withdrawal")
+    goes_by_itself = kcash_column("auto_approve_limit", "largest withdrawal without approval")
     made = moment_column("created_at", "made at")
     app_id = text_column("uid", "app id")
 
@@ -102,8 +104,8 @@ class GameAdmin(ConsoleAdmin[Game]):
         if obj is None:
             return [(None, {"fields": ["name", "game_uid", "is_sandbox", *limits]})]
         fieldsets = [
-            (None, {"fields": ["name", "game_uid", "client_id", "app_id", "made"]}),
-            ("Settings", {"fields": ["is_active", "is_sandbox", *limits]}),
+            (None, {"fields": ["name", "game_uid", "client_id", "app_id", "kind", "made"]}),
+            ("Settings", {"fields": ["is_active", *limits, "goes_by_itself"]}),
         ]
         if self.has_change_permission(request, obj):
             fieldsets.append(("Why", {"fields": ["reason"]}))
@@ -136,7 +138,9 @@ class GameAdmin(ConsoleAdmin[Game]):
         return self.show_secret(request, obj, done)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Game | None = None) -> list[str]:
-        return [] if obj is None else ["game_uid", "client_id", "app_id", "made"]
+        if obj is None:
+            return []
+        return ["game_uid", "client_id", "app_id", "kind", "made", "goes_by_itself"]
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Game | None = None) -> Any:
         return self.prepopulated_fields if obj is None else {}

@@ -50,7 +50,7 @@ def link(*, gamer: Gamer, phone: Phone, now: datetime) -> KgenWallet:
         raise PhoneLinkedToAnotherGamer
 
     if gamer.kgen_account_id is None:
-        gamer.kgen_account = account
-        gamer.save(update_fields=["kgen_account"])
+        gamer.kgen_account, gamer.linked_at = account, now
+        gamer.save(update_fields=["kgen_account", "linked_at"])
     wallet = KgenWallet.objects.filter(account=account).first()
     return wallet or custody.open_kgen_wallet(account=account, now=now)

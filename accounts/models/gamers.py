@@ -31,6 +31,8 @@ class Gamer(models.Model):
     kgen_account = models.ForeignKey(
         KgenAccount, on_delete=models.PROTECT, null=True, blank=True, related_name="gamers"
     )
+    # When the account was linked; null where that was before it was kept.
+    linked_at = models.DateTimeField(null=True, blank=True)
     is_blocked = models.BooleanField(default=False)
 
     device_id = models.CharField(max_length=256, blank=True, default="")

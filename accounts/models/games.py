@@ -19,8 +19,11 @@ class Game(models.Model):
     # How the game itself is named in events and tournaments.
     game_uid = models.SlugField(max_length=64, unique=True)
     is_active = models.BooleanField(default=True)
+    # Kept for ever (a trigger refuses a change): worthless KCash must not turn into money.
     is_sandbox = models.BooleanField(default=False)
     min_withdrawal = AmountField(default=1000)
+    # A larger withdrawal waits until staff approve it, whatever the least one is.
+    auto_approve_limit = AmountField(default=5000)
     rate_limit = models.PositiveIntegerField(
         default=100,
         validators=[MinValueValidator(1), MaxValueValidator(HIGHEST_RATE)],
@@ -41,6 +44,10 @@ class Game(models.Model):
             ),
             models.CheckConstraint(
                 name="game_min_withdrawal_not_negative", condition=Q(min_withdrawal__gte=0)
+            ),
+            models.CheckConstraint(
+                name="game_auto_approve_limit_not_negative",
+                condition=Q(auto_approve_limit__gte=0),
             ),
         ]
 

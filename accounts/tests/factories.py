@@ -22,6 +22,7 @@ class GameFactory(DjangoModelFactory[Game]):
     game_uid = factory.Sequence(lambda n: f"game-{n}")
     rate_limit = 1_000_000
     gamer_event_rate = 1_000_000
+    auto_approve_limit = 10**15
     created_at = factory.LazyFunction(timezone.now)
 
     @factory.post_generation

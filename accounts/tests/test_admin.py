@@ -193,6 +193,7 @@ def test_make_roles_gives_finance_exactly_its_permissions():
 
     assert codenames(FINANCE) == {
         *(name for name in READING if name.startswith("wallet.")),
+        "accounts.view_game",
         "wallet.pause_payoutswitch",
         "wallet.resume_payoutswitch",
     }

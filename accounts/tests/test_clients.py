@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts import clients
@@ -111,3 +112,14 @@ def test_create_client_says_what_is_wrong(changed, complaint):
         call_command("create_client", *(word for pair in options.items() for word in pair))
 
     assert not Game.objects.exists()
+
+
+@pytest.mark.parametrize("is_sandbox", [True, False])
+def test_game_is_a_sandbox_or_real_for_ever(is_sandbox):
+    game = GameFactory.create(is_sandbox=is_sandbox)
+
+    with pytest.raises(IntegrityError, match="for ever"), transaction.atomic():
+        Game.objects.filter(pk=game.pk).update(is_sandbox=not is_sandbox)
+
+    game.refresh_from_db()
+    assert game.is_sandbox == is_sandbox
