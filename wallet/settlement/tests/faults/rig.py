@@ -1,0 +1,158 @@
+"""One fault test's world: a chain that mines by itself, a bad line to it, a clock that runs fast,
+worker processes, and customers who go through the product's own functions.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+from django.db.transaction import atomic
+
+from wallet.models import Payout, Wallet, WalletTransaction
+from wallet.settlement.tests.faults.books import assert_books_equal_chain
+from wallet.settlement.tests.faults.herd import Herd, Worker
+from wallet.settlement.tests.faults.proxy import FaultProxy
+from wallet.tests.chain import Bench
+from wallet.tests.factories import WalletFactory
+from wallet.tests.settling import START, give_bonus
+
+# Seconds of the engine's clock in one of ours: it resends after 6 s and offers more after 30 s.
+SPEED = 20
+BLOCK_SECONDS = 0.1
+
+# What a worker process must be told; all else it has from the same settings.
+_SETTINGS = ("KCASH_ADDRESS", "SETTLEMENT_ADDRESS")
+
+
+class Miner:
+    """Mines a block every moment, empty or not, until it is told to rest."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._is_on = threading.Event()
+        self._is_over = threading.Event()
+        # Held while a block is made, so that whoever needs the chain to stand still can take it.
+        self._lock = threading.Lock()
+        bench.chain.rpc("evm_setAutomine", False)
+        self._is_on.set()
+        self._thread = threading.Thread(target=self._mine)
+        self._thread.start()
+
+    def rest(self) -> None:
+        self._is_on.clear()
+        with self._lock:
+            pass
+
+    def go_on(self) -> None:
+        self._is_on.set()
+
+    @contextmanager
+    def resting(self):
+        self.rest()
+        try:
+            yield
+        finally:
+            self.go_on()
+
+    def close(self) -> None:
+        self._is_over.set()
+        self._is_on.set()
+        self._thread.join()
+        self._bench.chain.rpc("evm_setAutomine", True)
+
+    def _mine(self) -> None:
+        while not self._is_over.wait(BLOCK_SECONDS):
+            with self._lock:
+                if self._is_on.is_set():
+                    self._bench.chain.mine()
+
+
+class Rig:
+    def __init__(self, bench: Bench, herd: Herd) -> None:
+        self.bench = bench
+        self.proxy = FaultProxy(bench.chain.url)
+        self.miner = Miner(bench)
+        self.workers: list[Worker] = []
+        self._herd = herd
+        self._base, self._started = START + timedelta(days=1), time.time()
+
+    def now(self) -> datetime:
+        return self._base + timedelta(seconds=(time.time() - self._started) * SPEED)
+
+    # --- Customers
+
+    def crowd(self, size: int) -> list[Wallet]:
+        """Wallets that wait for their welcome bonus on the chain."""
+        with atomic():
+            wallets = [WalletFactory.create(now=self.now()) for _ in range(size)]
+            for wallet in wallets:
+                give_bonus(wallet)
+        return wallets
+
+    # --- Workers
+
+    def work(self, count: int = 1, **order: Any) -> list[Worker]:
+        """Start workers of one lane; `point` and `time`, or `rate` and `seed`, say when they die."""
+        login = {
+            name: connection.settings_dict[name]
+            for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT")
+        }
+        started = [
+            self._herd.start(
+                database=login,
+                settings={
+                    **{name: getattr(settings, name) for name in _SETTINGS},
+                    "CHAIN_RPC_URL": self.proxy.url,
+                },
+                clock=(self._base.isoformat(), self._started, SPEED),
+                **order,
+            )
+            for _ in range(count)
+        ]
+        self.workers += started
+        return started
+
+    def wait_for_death(self, worker: Worker, *, seconds: float = 30) -> None:
+        self._herd.wait_for_end(worker, seconds=seconds)
+
+    def stop(self) -> None:
+        self._herd.stop(*self.workers)
+
+    # --- Rest
+
+    def wait(self, until: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
+        self._herd.wait(until, what, seconds=seconds)
+
+    def settle(self, *, seconds: float = 60) -> None:
+        """Let the workers go on until every transaction is on the chain, finally; then end them."""
+        try:
+            self.wait(is_settled, "everything to be settled", seconds=seconds)
+        except AssertionError as problem:
+            raise AssertionError(f"{problem}; {_where_things_stand()}") from None
+        self.stop()
+
+    def assert_books_equal_chain(self, **allowed: Any) -> None:
+        assert_books_equal_chain(self.bench, **allowed)
+
+    def close(self) -> None:
+        try:
+            self.stop()
+        finally:
+            self.miner.close()
+            self.proxy.close()
+
+
+def is_settled() -> bool:
+    """Asked of the database anew each time: the workers commit."""
+    waiting = WalletTransaction.objects.exclude(sync_status="COMPLETED").exists()
+    return not waiting and not Payout.objects.exclude(state__in=["COMPLETED", "VOIDED"]).exists()
+
+
+def _where_things_stand() -> str:
+    rows = Payout.objects.values_list("state", "error").distinct()
+    return f"payouts are {sorted(rows)}"
