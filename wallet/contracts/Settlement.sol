@@ -81,6 +81,9 @@ contract Settlement is AccessControl, Pausable, EIP712 {
     error OverBatchCap();
     error OverDayCap();
     error TransferRefused();
+    /// These two are never thrown; `settle` returns their selectors for items that it skips.
+    error AlreadyPaid();
+    error Conflict();
 
     constructor(
         IERC20 token_,
@@ -98,7 +101,14 @@ contract Settlement is AccessControl, Pausable, EIP712 {
 
     /// @notice Pays every item that can be paid; each item ends in exactly one of Settled, Skipped
     ///         or Failed, and one that fails never stops the others.
-    function settle(Item[] calldata items) external whenNotPaused onlyRole(OPERATOR) {
+    /// @return outcomes For a call that only tries a batch out, where events are not to be seen:
+    ///         zero for an item that is paid, or the selector of the error that says why not.
+    function settle(Item[] calldata items)
+        external
+        whenNotPaused
+        onlyRole(OPERATOR)
+        returns (bytes4[] memory outcomes)
+    {
         if (items.length == 0 || items.length > maxItems) revert BadBatch();
         uint256 today = block.timestamp / 1 days;
         Caps memory claimsLeft = _left(claimCaps, claimedOn[today]);
@@ -106,18 +116,21 @@ contract Settlement is AccessControl, Pausable, EIP712 {
         Caps memory uncounted = Caps(type(uint256).max, type(uint256).max);
         uint256 claimed;
         uint256 withdrawn;
+        outcomes = new bytes4[](items.length);
 
         for (uint256 i; i < items.length; ++i) {
             Item calldata item = items[i];
             if (gasleft() < ITEM_GAS) revert StarvedOfGas();
             if (item.from == floatWallet) {
-                if (_pay(item, claimsLeft)) claimed += item.amount;
+                outcomes[i] = _pay(item, claimsLeft);
+                if (outcomes[i] == 0) claimed += item.amount;
             } else if (!_isSignedByPayer(item)) {
-                emit Failed(item.id, abi.encodeWithSelector(BadSignature.selector));
+                outcomes[i] = _fail(item, BadSignature.selector);
             } else if (item.to == floatWallet) {
-                _pay(item, uncounted);
-            } else if (_pay(item, withdrawalsLeft)) {
-                withdrawn += item.amount;
+                outcomes[i] = _pay(item, uncounted);
+            } else {
+                outcomes[i] = _pay(item, withdrawalsLeft);
+                if (outcomes[i] == 0) withdrawn += item.amount;
             }
         }
 
@@ -177,39 +190,40 @@ contract Settlement is AccessControl, Pausable, EIP712 {
         emit CapsSet(maxItems_, claims, withdrawals);
     }
 
-    /// Pays one item out of what its caps leave, and lowers what is left.
-    function _pay(Item calldata item, Caps memory left) private returns (bool) {
+    /// Pays one item out of what its caps leave, and lowers what is left. Returns zero once it is
+    /// paid, or why not.
+    function _pay(Item calldata item, Caps memory left) private returns (bytes4) {
         bytes32 want = keccak256(abi.encode(item.from, item.to, item.amount));
         bytes32 have = record[item.id];
         if (have != 0) {
             emit Skipped(item.id, have != want);
-            return false;
+            return have == want ? AlreadyPaid.selector : Conflict.selector;
         }
-        if (item.amount > left.batch) {
-            emit Failed(item.id, abi.encodeWithSelector(OverBatchCap.selector));
-            return false;
-        }
-        if (item.amount > left.day) {
-            emit Failed(item.id, abi.encodeWithSelector(OverDayCap.selector));
-            return false;
-        }
+        if (item.amount > left.batch) return _fail(item, OverBatchCap.selector);
+        if (item.amount > left.day) return _fail(item, OverDayCap.selector);
 
         record[item.id] = want; // before the external call, so that a call back in finds it paid
-        bytes memory reason;
         try token.transferFrom(item.from, item.to, item.amount) returns (bool ok) {
             if (ok) {
                 left.batch -= item.amount;
                 left.day -= item.amount;
                 emit Settled(item.id, item.from, item.to, item.amount);
-                return true;
+                return 0;
             }
-            reason = abi.encodeWithSelector(TransferRefused.selector);
         } catch (bytes memory thrown) {
-            reason = thrown;
+            if (thrown.length >= 4) {
+                record[item.id] = 0;
+                emit Failed(item.id, thrown);
+                return bytes4(thrown);
+            }
         }
         record[item.id] = 0;
-        emit Failed(item.id, reason);
-        return false;
+        return _fail(item, TransferRefused.selector);
+    }
+
+    function _fail(Item calldata item, bytes4 why) private returns (bytes4) {
+        emit Failed(item.id, abi.encodeWithSelector(why));
+        return why;
     }
 
     function _isSignedByPayer(Item calldata item) private view returns (bool) {

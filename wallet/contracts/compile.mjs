@@ -33,7 +33,7 @@ const input = JSON.stringify({
     viaIR: true,
     optimizer: { enabled: true, runs: 10000 },
     outputSelection: Object.fromEntries(
-      names.map((name) => [`${name}.sol`, { [name]: ["abi", "evm.bytecode.object"] }]),
+      names.map((name) => [`${name}.sol`, { [name]: ["abi", "evm.bytecode.object", "evm.deployedBytecode"] }]),
     ),
   },
 });
@@ -54,6 +54,12 @@ for (const name of names) {
     inputHash: `sha256:${inputHash}`,
     abi,
     bytecode: `0x${evm.bytecode.object}`,
+    deployedBytecode: `0x${evm.deployedBytecode.object}`,
+    // Where the constructor writes its immutables into the code: [start, length] in bytes.
+    immutables: Object.values(evm.deployedBytecode.immutableReferences)
+      .flat()
+      .map(({ start, length }) => [start, length])
+      .sort(([a], [b]) => a - b),
   };
 }
 console.log(JSON.stringify(artifacts));
