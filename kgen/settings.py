@@ -204,7 +204,11 @@ SMS_OUTBOX = Path(env.str("SMS_OUTBOX", default=str(BASE_DIR / ".local" / "sms.j
 # --- Chain ---------------------------------------------------------------------------------------
 
 CHAIN_RPC_URL = env.str("CHAIN_RPC_URL", default="")
+# A second node: asked while the first is out of reach, and before a transaction is given up as lost.
+CHAIN_RPC_URL_2 = env.str("CHAIN_RPC_URL_2", default="")
 CHAIN_ID = env.int("CHAIN_ID", default=31337)
+# No later than the block of the contracts: from here on the chain's events are read.
+CHAIN_START_BLOCK = env.int("CHAIN_START_BLOCK", default=0)
 # Addresses are lower case everywhere inside, whatever case they are given in.
 KCASH_ADDRESS = env.str("KCASH_ADDRESS", default="").lower()
 SETTLEMENT_ADDRESS = env.str("SETTLEMENT_ADDRESS", default="").lower()
