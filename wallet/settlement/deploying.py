@@ -69,15 +69,6 @@ def deploy(url: str, *, admin_key: str, float_key: str, operator_address: str) -
     return Contracts(kcash=kcash.address.lower(), settlement=settlement.address.lower())
 
 
-def are_deployed(url: str, contracts: Contracts) -> bool:
-    """Whether there is code at both addresses."""
-    web3 = Web3(HTTPProvider(url))
-    return all(
-        len(web3.eth.get_code(Web3.to_checksum_address(address))) > 0
-        for address in (contracts.kcash, contracts.settlement)
-    )
-
-
 def chain_id(url: str) -> int:
     return int(Web3(HTTPProvider(url)).eth.chain_id)
 

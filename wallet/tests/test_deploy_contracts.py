@@ -47,7 +47,14 @@ def test_with_addresses_in_the_settings_it_only_looks(bench: Bench, settings, ca
 def test_addresses_without_contracts_are_an_error(bench: Bench, settings):
     settings.SETTLEMENT_ADDRESS = "0x" + "5e" * 20
 
-    with pytest.raises(CommandError, match="no contracts at"):
+    with pytest.raises(CommandError, match="no contract at .*make reset"):
+        call_command("deploy_contracts")
+
+
+def test_one_address_without_the_other_is_an_error(bench: Bench, settings):
+    settings.KCASH_ADDRESS = ""
+
+    with pytest.raises(CommandError, match="KCASH_ADDRESS is not"):
         call_command("deploy_contracts")
 
 

@@ -6,8 +6,11 @@ from dataclasses import asdict
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from wallet.settlement.deploying import Contracts, are_deployed, chain_id, deploy
+from wallet.settlement.chain import ChainUnavailable, connect
+from wallet.settlement.deploying import Contracts, chain_id, deploy
+from wallet.settlement.networks import UnknownNetwork
 from wallet.settlement.signing import EnvironmentOperator
+from wallet.settlement.verifying import WrongChain, verify
 
 DEVELOPMENT_CHAIN = 31337
 
@@ -15,7 +18,7 @@ DEVELOPMENT_CHAIN = 31337
 class Command(BaseCommand):
     help = (
         "Deploys the contracts on the development chain, once. Prints their addresses as JSON in "
-        "the last line; with addresses in the settings it checks that the contracts are there."
+        "the last line; with addresses in the settings it checks that our contracts are there."
     )
     requires_system_checks = []
     requires_migrations_checks = False
@@ -26,11 +29,21 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(asdict(contracts)))
 
     def _checked(self, contracts: Contracts) -> Contracts:
-        if not contracts.kcash or not are_deployed(settings.CHAIN_RPC_URL, contracts):
-            raise CommandError(
-                f"{settings.CHAIN_RPC_URL} has no contracts at KCASH_ADDRESS "
-                f"({contracts.kcash or 'unset'}) and SETTLEMENT_ADDRESS ({contracts.settlement})."
+        if not contracts.kcash:
+            raise CommandError("SETTLEMENT_ADDRESS is set, KCASH_ADDRESS is not.")
+        try:
+            verify(
+                connect(),
+                chain_id=settings.CHAIN_ID,
+                kcash_address=contracts.kcash,
+                settlement_address=contracts.settlement,
+                float_address=settings.FLOAT_ADDRESS,
             )
+        except (ChainUnavailable, UnknownNetwork, WrongChain) as problem:
+            hint = "; `make reset` begins anew" if settings.CHAIN_ID == DEVELOPMENT_CHAIN else ""
+            raise CommandError(
+                f"KCASH_ADDRESS and SETTLEMENT_ADDRESS do not fit. {problem}{hint}"
+            ) from problem
         return contracts
 
     def _deployed(self) -> Contracts:
