@@ -213,12 +213,21 @@ CHAIN_START_BLOCK = env.int("CHAIN_START_BLOCK", default=0)
 KCASH_ADDRESS = env.str("KCASH_ADDRESS", default="").lower()
 SETTLEMENT_ADDRESS = env.str("SETTLEMENT_ADDRESS", default="").lower()
 FLOAT_ADDRESS = env.str("FLOAT_ADDRESS", default="").lower()
-# The web tier derives every gamer's address from these extended public keys. The seed behind them
-# and the operator's key are needed by the settlement worker alone.
+# Every gamer's address is derived from these extended public keys. The seed behind them is opened
+# by the signer alone (`python -m wallet.settlement.signer serve`), which listens on this socket.
 CUSTODY_XPUB = env.str("CUSTODY_XPUB")
 KGEN_XPUB = env.str("KGEN_XPUB")
+SIGNER_SOCKET = env.str("SIGNER_SOCKET", default="")
+# The bare seed, on test chains: of the signer where it has no sealed one, and without a
+# SIGNER_SOCKET of the settlement worker.
 CUSTODY_SEED = env.str("CUSTODY_SEED", default="")
+# The settlement worker's: keys that send transactions, one a lane, separated by commas. Each is
+# keystore:<file>, aws-kms:<ARN>, gcp-kms:<name of a key's version>, or on test chains the bare key.
+# Without any, OPERATOR_KEY is the only one.
+OPERATOR_KEYS = env.list("OPERATOR_KEYS", default=[])
 OPERATOR_KEY = env.str("OPERATOR_KEY", default="")
+# Opens the keystores.
+OPERATOR_PASSWORD_FILE = env.str("OPERATOR_PASSWORD_FILE", default="")
 # Used once, by `deploy_contracts` on the development chain.
 ADMIN_KEY = env.str("ADMIN_KEY", default="")
 FLOAT_KEY = env.str("FLOAT_KEY", default="")

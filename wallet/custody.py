@@ -1,28 +1,21 @@
 """The wallets kept for gamers, and their addresses: children of two account keys.
 
 Only the public half of those keys is known here. A custodial wallet is m/44'/60'/0'/0/index, a
-gamer's KGeN wallet m/44'/60'/1'/0/index. Nothing in this module can sign; the seed is opened by
-`wallet.settlement.signing` alone.
+gamer's KGeN wallet m/44'/60'/1'/0/index. Nothing in this module can sign; the seed is opened by the
+signer alone, a process of its own (`wallet.settlement.signer`).
 """
 
 from datetime import datetime
-from functools import cache
-from typing import Final
 
-from bip32 import BIP32
-from coincurve import PublicKey
 from django.conf import settings
 from django.db import connection
-from eth_hash.auto import keccak
 
 from accounts.models import Gamer, KgenAccount
 from kgen.common.errors import Conflict, Forbidden
 from kgen.common.transactions import requires_transaction
 from wallet import ledger
+from wallet.addresses import child_address
 from wallet.models import KgenWallet, Wallet
-
-# The branch of addresses that are handed out, as in every wallet that follows BIP-44.
-EXTERNAL: Final = 0
 
 
 class WalletFrozen(Forbidden):
@@ -129,24 +122,12 @@ def _nobodys_addresses() -> set[str]:
 
 def custodial_address(index: int) -> str:
     """Where the gamer with this index keeps KCash in this game; lower case."""
-    return address_of(_external_branch(settings.CUSTODY_XPUB).get_pubkey_from_path([index]))
+    return child_address(settings.CUSTODY_XPUB, index)
 
 
 def kgen_address(index: int) -> str:
     """The KGeN wallet held for the account with this index until it is exported; lower case."""
-    return address_of(_external_branch(settings.KGEN_XPUB).get_pubkey_from_path([index]))
-
-
-def address_of(public_key: bytes) -> str:
-    """The address of a secp256k1 public key, in either of its encodings."""
-    uncompressed = PublicKey(public_key).format(compressed=False)
-    return "0x" + keccak(uncompressed[1:])[-20:].hex()
-
-
-@cache
-def _external_branch(account_xpub: str) -> BIP32:
-    account = BIP32.from_xpub(account_xpub)
-    return BIP32.from_xpub(account.get_xpub_from_path([EXTERNAL]))
+    return child_address(settings.KGEN_XPUB, index)
 
 
 def _next_index(sequence: str) -> int:
