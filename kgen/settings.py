@@ -228,6 +228,12 @@ OPERATOR_KEYS = env.list("OPERATOR_KEYS", default=[])
 OPERATOR_KEY = env.str("OPERATOR_KEY", default="")
 # Opens the keystores.
 OPERATOR_PASSWORD_FILE = env.str("OPERATOR_PASSWORD_FILE", default="")
+# What a wallet does is settled as one payout of its net: after this many seconds, if it comes to the
+# threshold in KCash; after this many hours whatever it comes to; at once before a withdrawal. In
+# production an hour and a hundred KCash make one payout of a day's play.
+NET_WINDOW_SECONDS = env.int("NET_WINDOW_SECONDS", default=2)
+NET_THRESHOLD = env.int("NET_THRESHOLD", default=1)
+NET_MAX_HOURS = env.int("NET_MAX_HOURS", default=24)
 # Used once, by `deploy_contracts` on the development chain.
 ADMIN_KEY = env.str("ADMIN_KEY", default="")
 FLOAT_KEY = env.str("FLOAT_KEY", default="")

@@ -75,6 +75,11 @@ class Walk:
     def withdraw(self) -> Any:
         return self.client.post("/wallet/_withdraw")
 
+    def settle(self, engine: Engine) -> None:
+        """The chain follows all that has happened until now."""
+        engine.now = timezone.now()
+        engine.settle_all()
+
     def pass_time(self, length: timedelta) -> None:
         self.clock.shift(length)
 
@@ -98,7 +103,7 @@ def test_the_paper_journey(walk: Walk, bench: Bench, settings, tmp_path):
     assert walk.wallet() == (50, 0, 50, 0, 50)
 
     # 2: the bonus reaches the chain
-    engine.settle_all()
+    walk.settle(engine)
     assert walk.wallet() == (50, 0, 50, 50, 0)
     assert walk.client.get("/wallet/lazyChain/balance").json()["is_lazy_balance_updated"] is True
     assert bench.balance(address) == 50
@@ -178,13 +183,13 @@ def test_the_paper_journey(walk: Walk, bench: Bench, settings, tmp_path):
     assert verified.json() == {"message": "Phone number verified successfully"}
 
     # 15: the withdrawal, at once on the balance and then on the chain
-    engine.settle_all()
+    walk.settle(engine)
     assert walk.wallet() == (0, 1000, 1000, 1000, 0)
     withdrawn = walk.withdraw()
     assert withdrawn.status_code == 200
     assert (withdrawn.json()["status"], withdrawn.json()["earnedBalance"]) == ("SUCCESS", 1000)
     assert walk.wallet() == (0, 0, 0, 1000, -1000)
-    engine.settle_all()
+    walk.settle(engine)
     assert walk.wallet() == (0, 0, 0, 0, 0)
     assert bench.balance(withdrawn.json()["userKGeNWalletAddr"]) == 1000
     assert bench.balance(address) == 0

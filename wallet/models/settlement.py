@@ -2,8 +2,10 @@
 
 from typing import Final
 
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import RangeOperators
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 
 from kgen.common.identifiers import uuid7
 from kgen.common.money import AmountField
@@ -37,8 +39,10 @@ class Payout(models.Model):
     uid = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=8, choices=Kind.choices)
     wallet = models.ForeignKey("wallet.Wallet", on_delete=models.PROTECT, related_name="payouts")
-    # The number of the first wallet transaction that it covers: payouts of a wallet go out by it.
+    # The numbers of the first and the last wallet transaction that it covers: the payouts of a wallet
+    # go out in this order.
     seq = models.PositiveBigIntegerField()
+    last_seq = models.PositiveBigIntegerField()
     from_address = models.CharField(max_length=42)
     to_address = models.CharField(max_length=42)
     amount = AmountField()
@@ -47,6 +51,8 @@ class Payout(models.Model):
     onchain_id = models.CharField(max_length=66, unique=True, null=True, blank=True)
     state = models.CharField(max_length=17, choices=State.choices, default=State.PENDING)
     tries = models.PositiveSmallIntegerField(default=0)
+    # Not submitted before: it waits for the gamer's new address to age, or for what ailed it to mend.
+    not_before = models.DateTimeField(null=True, blank=True)
     # Why the last try did not pay; empty when none failed.
     error = models.CharField(max_length=200, blank=True)
     # Null rather than empty: it is null together with the block and the fee.
@@ -59,7 +65,22 @@ class Payout(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["wallet", "seq"], name="payout_one_per_wallet_seq"),
+            # A transaction is paid by one payout; once that is void for good, by another one.
+            ExclusionConstraint(
+                name="payout_ranges_never_overlap",
+                expressions=[
+                    ("wallet", RangeOperators.EQUAL),
+                    (
+                        Func(F("seq"), F("last_seq"), Value("[]"), function="int8range"),
+                        RangeOperators.OVERLAPS,
+                    ),
+                ],
+                condition=~Q(state="VOIDED"),
+            ),
+            models.CheckConstraint(
+                condition=Q(last_seq=F("seq")) | (Q(last_seq__gt=F("seq")) & ~Q(kind="WITHDRAW")),
+                name="payout_range_runs_forward",
+            ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="payout_amount_positive"),
             models.CheckConstraint(
                 condition=Q(tries__lte=MAX_TRIES), name="payout_tries_within_limit"
@@ -81,7 +102,7 @@ class Payout(models.Model):
                 | Q(
                     settlement_address__isnull=True,
                     onchain_id__isnull=True,
-                    state__in=["AWAITING_APPROVAL", "PENDING"],
+                    state__in=["AWAITING_APPROVAL", "PENDING", "VOIDED"],
                 ),
                 name="payout_submitted_with_onchain_id",
             ),
@@ -168,11 +189,19 @@ class Operator(models.Model):
     address = models.CharField(max_length=42)
     chain_id = models.PositiveBigIntegerField()
     next_nonce = models.PositiveBigIntegerField()
+    # Paused, it submits nothing new; what it has under way goes on.
     is_paused = models.BooleanField(default=False)
+    pause_reason = models.CharField(max_length=500, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["address", "chain_id"], name="operator_once_per_chain"),
+            models.CheckConstraint(
+                condition=Q(is_paused=False, pause_reason="", paused_at__isnull=True)
+                | (Q(is_paused=True, paused_at__isnull=False) & ~Q(pause_reason="")),
+                name="operator_paused_for_a_reason",
+            ),
             models.CheckConstraint(
                 condition=Q(address__regex=ADDRESS), name="operator_address_well_formed"
             ),
@@ -233,6 +262,8 @@ class SlotItem(models.Model):
 
     slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="items")
     payout = models.ForeignKey(Payout, on_delete=models.PROTECT, related_name="slot_items")
+    # The payout's, here so that the database can see to it that no two slots carry one wallet.
+    wallet = models.ForeignKey("wallet.Wallet", on_delete=models.PROTECT, related_name="+")
     position = models.PositiveSmallIntegerField()
     is_open = models.BooleanField(default=True)
 
@@ -244,6 +275,15 @@ class SlotItem(models.Model):
                 fields=["payout"],
                 condition=Q(is_open=True),
                 name="slot_item_one_open_per_payout",
+            ),
+            # Side by side, two lanes could overtake each other.
+            ExclusionConstraint(
+                name="slot_item_one_open_slot_per_wallet",
+                expressions=[
+                    ("wallet", RangeOperators.EQUAL),
+                    ("slot", RangeOperators.NOT_EQUAL),
+                ],
+                condition=Q(is_open=True),
             ),
         ]
 

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Final
 
 from django.conf import settings
-from django.db.models import Exists, Min, OuterRef, Q
 from django.db.transaction import atomic
 
 from wallet.models import Operator, Payout, Permit, Slot, SlotItem, Wallet
-from wallet.settlement import calldata, pausing, payouts, repricing
+from wallet.settlement import calldata, pausing, payouts, picking, repricing
 from wallet.settlement.chain import Fees
 from wallet.settlement.signing import Custodian, OperatorSigner
 
@@ -24,10 +23,6 @@ _GAS: Final = 260_000
 _GAS_PER_ITEM: Final = 62_000
 _GAS_PER_SIGNATURE: Final = 7_000
 _GAS_PER_PERMIT: Final = 70_000
-
-_ENDED: Final = (Payout.State.COMPLETED, Payout.State.VOIDED)
-_IN_FLIGHT: Final = (Payout.State.SUBMITTED, Payout.State.CONFIRMING, Payout.State.VOIDING)
-_STOPPED: Final = (Payout.State.AWAITING_APPROVAL, Payout.State.REVIEW, Payout.State.FAILED)
 
 
 def submit(
@@ -51,7 +46,11 @@ def submit(
             return None
         if operator.slots.filter(state=Slot.State.OPEN).count() >= MAX_OPEN_SLOTS:
             return None
-        picked = _pick(batch)
+        picked = picking.hold(
+            picking.pick(operator_id=operator_id, batch=batch, now=now),
+            operator_id=operator_id,
+            now=now,
+        )
         if not picked:
             return None
 
@@ -79,7 +78,7 @@ def submit(
                 now=now,
             )
             SlotItem.objects.bulk_create(
-                SlotItem(slot=slot, payout=payout, position=position)
+                SlotItem(slot=slot, payout=payout, wallet_id=payout.wallet_id, position=position)
                 for position, payout in enumerate(picked)
             )
             payouts.move(picked, to=Payout.State.SUBMITTED, now=now)
@@ -93,46 +92,14 @@ def submit(
         return slot
 
 
-def _pick(batch: int) -> list[Payout]:
-    """The oldest payouts that may leave, at most `batch`: of each wallet the next ones in order."""
-    in_the_way = Payout.objects.filter(wallet=OuterRef("wallet")).filter(
-        Q(state__in=_IN_FLIGHT) | Q(state__in=_STOPPED, seq__lt=OuterRef("seq"))
-    )
-    candidates = list(
-        Payout.objects.select_for_update(of=("self",), skip_locked=True, no_key=True)
-        .select_related("wallet")
-        .filter(
-            ~Exists(in_the_way),
-            Q(settlement_address__isnull=True) | Q(settlement_address=settings.SETTLEMENT_ADDRESS),
-            state=Payout.State.PENDING,
-        )
-        .order_by("created_at", "seq")[:batch]
-    )
-
-    # What the query skipped, or saw before another lane took it, must not be overtaken.
-    left_behind = dict(
-        Payout.objects.filter(wallet__in={payout.wallet_id for payout in candidates})
-        .exclude(pk__in=[payout.pk for payout in candidates])
-        .exclude(state__in=_ENDED)
-        .values_list("wallet_id")
-        .annotate(Min("seq"))
-    )
-    return sorted(
-        (
-            payout
-            for payout in candidates
-            if payout.wallet_id not in left_behind or payout.seq < left_behind[payout.wallet_id]
-        ),
-        key=lambda payout: (payout.wallet_id, payout.seq),
-    )
-
-
 def _without_permit(picked: Sequence[Payout]) -> list[Wallet]:
     """The wallets that pay for the first time: the contract may not yet move their KCash.
 
     A permit that is still open counts, as it has an earlier nonce of this lane.
     """
-    payers = {payout.wallet_id: payout.wallet for payout in picked if _needs_signature(payout)}
+    payers = {
+        payout.wallet_id: payout.wallet for payout in picked if picking.needs_signature(payout)
+    }
     permitted = Permit.objects.filter(
         wallet__in=payers,
         settlement_address=settings.SETTLEMENT_ADDRESS,
@@ -162,7 +129,7 @@ def _permit_call(wallets: Sequence[Wallet], custodian: Custodian) -> bytes:
 def _item(payout: Payout, custodian: Custodian) -> calldata.Item:
     settlement_address, onchain_id = _name_on_chain(payout)
     signature = None
-    if _needs_signature(payout):
+    if picking.needs_signature(payout):
         signature = custodian.sign_payout(
             hd_index=payout.wallet.hd_index,
             settlement_address=settlement_address,
@@ -189,10 +156,6 @@ def _name_on_chain(payout: Payout) -> tuple[str, str]:
             payout_uid=payout.uid,
         )
     return payout.settlement_address, payout.onchain_id
-
-
-def _needs_signature(payout: Payout) -> bool:
-    return payout.kind != Payout.Kind.IN
 
 
 def _open_slot(

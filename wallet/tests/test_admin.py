@@ -74,6 +74,7 @@ def on_the_chain(transaction: WalletTransaction) -> Payout:
         kind="IN",
         wallet=wallet,
         seq=transaction.seq,
+        last_seq=transaction.seq,
         from_address=transaction.counterparty,
         to_address=wallet.address,
         amount=transaction.amount,

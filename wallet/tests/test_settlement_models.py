@@ -39,7 +39,8 @@ def payout(wallet, **changed) -> Payout:
         "created_at": START,
         "modified_at": START,
     }
-    return Payout.objects.create(**{**fields, **changed})
+    fields = {**fields, **changed}
+    return Payout.objects.create(**{"last_seq": fields["seq"], **fields})
 
 
 @pytest.fixture
@@ -60,6 +61,12 @@ def slot(operator, **changed) -> Slot:
     return Slot.objects.create(**{**fields, **changed})
 
 
+def item(carrier: Slot, carried: Payout, *, position: int = 0) -> SlotItem:
+    return SlotItem.objects.create(
+        slot=carrier, payout=carried, wallet_id=carried.wallet_id, position=position
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "changed"),
     [
@@ -67,6 +74,8 @@ def slot(operator, **changed) -> Slot:
         ("payout_tries_within_limit", {"tries": 11}),
         ("payout_goes_elsewhere", {"from_address": SETTLEMENT, "to_address": SETTLEMENT}),
         ("payout_addresses_well_formed", {"from_address": "0x" + "AB" * 20}),
+        ("payout_range_runs_forward", {"seq": 3, "last_seq": 2}),
+        ("payout_range_runs_forward", {"kind": "WITHDRAW", "seq": 2, "last_seq": 3}),
         ("payout_kind_known", {"kind": "GIFT"}),
         ("payout_state_known", {**NAMED, "state": "LOST"}),
         ("payout_submitted_with_onchain_id", {"state": "SUBMITTED"}),
@@ -91,10 +100,26 @@ def test_a_payout_that_is_consistent_is_kept(wallet):
     assert Payout.objects.count() == 3
 
 
-def test_a_wallets_transaction_starts_one_payout(wallet):
-    payout(wallet, seq=1)
+@pytest.mark.parametrize(
+    ("seq", "last_seq"), [(4, 4), (9, 9), (6, 7), (1, 4), (9, 12), (1, 12), (4, 9)]
+)
+def test_a_wallets_transaction_is_in_one_payout(wallet, seq, last_seq):
+    payout(wallet, seq=4, last_seq=9)
 
-    refused("payout_one_per_wallet_seq", lambda: payout(wallet, seq=1))
+    refused("payout_ranges_never_overlap", lambda: payout(wallet, seq=seq, last_seq=last_seq))
+
+    payout(wallet, seq=1, last_seq=3)
+    payout(wallet, seq=10, last_seq=12)
+    payout(WalletFactory.create(), seq=4, last_seq=9)
+
+
+def test_a_voided_payout_leaves_its_transactions_to_another(wallet):
+    payout(wallet, seq=4, last_seq=9, state="VOIDED")
+    payout(wallet, **NAMED, seq=4, last_seq=6, state="VOIDED")
+
+    payout(wallet, seq=4, last_seq=12)
+
+    assert Payout.objects.count() == 3
 
 
 def test_two_payouts_never_share_a_name_on_the_chain(wallet):
@@ -123,17 +148,26 @@ def test_a_slot_that_contradicts_itself_is_refused(operator, name, changed):
 
 def test_a_payout_is_in_one_open_slot_at_a_time(wallet, operator):
     carried = payout(wallet)
-    first = SlotItem.objects.create(slot=slot(operator), payout=carried, position=0)
+    first = item(slot(operator), carried)
 
-    refused(
-        "slot_item_one_open_per_payout",
-        lambda: SlotItem.objects.create(slot=slot(operator), payout=carried, position=0),
-    )
+    refused("slot_item_one_open", lambda: item(slot(operator), carried))
 
     first.is_open = False
     first.save()
-    SlotItem.objects.create(slot=slot(operator), payout=carried, position=0)
+    item(slot(operator), carried)
     assert SlotItem.objects.count() == 2
+
+
+def test_a_wallet_is_in_one_open_slot_at_a_time(wallet, operator):
+    carrier = slot(operator)
+    first = item(carrier, payout(wallet))
+    second = item(carrier, payout(wallet), position=1)
+    third = payout(wallet)
+
+    refused("slot_item_one_open_slot_per_wallet", lambda: item(slot(operator), third))
+
+    SlotItem.objects.filter(pk__in=[first.pk, second.pk]).update(is_open=False)
+    item(slot(operator), third)
 
 
 def test_a_wallet_has_one_live_permit_per_contract(wallet, operator):
@@ -169,6 +203,24 @@ def test_attempts_are_counted_and_never_share_a_hash(operator):
     refused("tx_hash", lambda: attempt(seq=1, tx_hash=first.tx_hash))
     refused("attempt_tx_hash_well_formed", lambda: attempt(seq=1, tx_hash="0x"))
     refused("attempt_sent_times_agree", lambda: attempt(seq=1, first_sent_at=START))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"is_paused": True},
+        {"is_paused": True, "pause_reason": "gas"},
+        {"pause_reason": "gas", "paused_at": START},
+        {"paused_at": START},
+    ],
+)
+def test_a_lane_is_paused_for_a_reason(db, changed):
+    refused(
+        "operator_paused_for_a_reason",
+        lambda: Operator.objects.create(
+            address=new_address(), chain_id=31337, next_nonce=0, **changed
+        ),
+    )
 
 
 def test_an_operator_is_one_lane_per_chain(operator):

@@ -1,7 +1,7 @@
 """The API contract, sections 3.7, 3.8 and 3.13."""
 
 import base64
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -233,7 +233,7 @@ def test_withdrawal_goes_from_the_wallet_to_the_kgen_wallet(wallet):
 
 
 def test_completed_transaction_names_its_place_on_the_chain(wallet):
-    batching.group_transactions(now=NOW)
+    batching.group_transactions(now=NOW + timedelta(hours=1))
     Payout.objects.update(
         state="COMPLETED",
         settlement_address="0x" + "5e" * 20,
@@ -374,7 +374,7 @@ def test_transactions_cost_two_queries_beyond_authentication(
 ):
     for amount in range(1, rows):
         win(wallet, amount)
-    batching.group_transactions(now=NOW)
+    batching.group_transactions(now=NOW + timedelta(hours=1))
     client = api(wallet.gamer)
     client.get(path_of(wallet))
 
