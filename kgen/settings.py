@@ -103,7 +103,13 @@ APPLICATION_GRANTS = {
         "SELECT, INSERT, UPDATE (sync_status, sync_error, payout_id, modified_at)"
     ),
     "wallet_deposit": "SELECT, INSERT",
+    "wallet_approvalrequest": "SELECT, INSERT",
+    "wallet_approval": "SELECT, INSERT",
+    "wallet_kgenwallet": "SELECT, INSERT",
     "wallet_payoutswitch": "SELECT, UPDATE",
+    "wallet_chainevent": (
+        "SELECT, INSERT, UPDATE (meaning, dropped_at, explanation, explained_by, explained_at)"
+    ),
     "django_admin_log": "SELECT, INSERT",
     "django_migrations": "SELECT",
 }
@@ -234,6 +240,19 @@ OPERATOR_PASSWORD_FILE = env.str("OPERATOR_PASSWORD_FILE", default="")
 NET_WINDOW_SECONDS = env.int("NET_WINDOW_SECONDS", default=2)
 NET_THRESHOLD = env.int("NET_THRESHOLD", default=1)
 NET_MAX_HOURS = env.int("NET_MAX_HOURS", default=24)
+# A withdrawal waits for staff if it is above what its game lets out by itself, if the gamer's last
+# 24 hours come to more than this or were more often than this, or if the day's total of all gamers
+# that goes out unseen is used up: half of the contract's own cap, which nobody can approve beyond.
+AUTO_APPROVE_PER_GAMER_AND_DAY = env.int("AUTO_APPROVE_PER_GAMER_AND_DAY", default=10_000)
+AUTO_APPROVE_TIMES_PER_GAMER_AND_DAY = env.int("AUTO_APPROVE_TIMES_PER_GAMER_AND_DAY", default=20)
+AUTO_APPROVE_PER_DAY = env.int("AUTO_APPROVE_PER_DAY", default=1_000_000)
+# Above this, two different members of staff have to approve.
+SECOND_APPROVAL_ABOVE = env.int("SECOND_APPROVAL_ABOVE", default=25_000)
+# Nothing goes to a KGeN wallet that is younger, or was linked later. The development chain's KCash is
+# worth nothing to a thief, and there nobody wants to wait.
+KGEN_WALLET_WAIT_HOURS = env.int("KGEN_WALLET_WAIT_HOURS", default=0 if CHAIN_ID == 31337 else 24)
+# What the float wallet is filled up to, about a day of claims; below 30 % of it somebody is told.
+FLOAT_TARGET = env.int("FLOAT_TARGET", default=1_000_000)
 # Used once, by `deploy_contracts` on the development chain.
 ADMIN_KEY = env.str("ADMIN_KEY", default="")
 FLOAT_KEY = env.str("FLOAT_KEY", default="")

@@ -1,3 +1,12 @@
+from wallet.models.approvals import Approval, ApprovalRequest, UnattendedDay
+from wallet.models.chain_events import (
+    ChainBlock,
+    ChainCursor,
+    ChainEvent,
+    LostPayout,
+    LostSlot,
+    Reorg,
+)
 from wallet.models.deposits import Deposit
 from wallet.models.ledger import LedgerAccount, Transfer
 from wallet.models.reconciliation import ReconciliationRun
@@ -10,22 +19,33 @@ from wallet.models.settlement import (
     Slot,
     SlotItem,
 )
+from wallet.models.solvency import SolvencySample
 from wallet.models.transactions import WalletTransaction
 from wallet.models.wallets import KgenWallet, Wallet
 
 __all__ = [
+    "Approval",
+    "ApprovalRequest",
     "Attempt",
+    "ChainBlock",
+    "ChainCursor",
+    "ChainEvent",
     "Deposit",
     "KgenWallet",
     "LedgerAccount",
+    "LostPayout",
+    "LostSlot",
     "Operator",
     "Payout",
     "PayoutSwitch",
     "Permit",
     "ReconciliationRun",
+    "Reorg",
     "Slot",
     "SlotItem",
+    "SolvencySample",
     "Transfer",
+    "UnattendedDay",
     "Wallet",
     "WalletTransaction",
 ]

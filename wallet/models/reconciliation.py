@@ -1,6 +1,8 @@
 from django.db import models
 from django.db.models import Q
 
+from kgen.common.money import AmountField
+
 
 class ReconciliationRun(models.Model):
     """One comparison of the books with themselves and with the chain, and what it has found."""
@@ -19,6 +21,8 @@ class ReconciliationRun(models.Model):
     # Of the first look; what the second look has found again is drift.
     suspects = models.JSONField(default=list)
     findings = models.JSONField(default=list)
+    # How much KCash the chain and the books differ by, all differences of the last look added up.
+    drift = AmountField(default=0)
     # Why it could not look at all that it should have; empty when it did.
     problem = models.TextField(blank=True)
 
