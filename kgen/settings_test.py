@@ -20,6 +20,10 @@ os.environ.update(
     FLOAT_KEY="02" * 32,
     FLOAT_ADDRESS="0x5050a4f4b3f9338c3472dcc01a87c76a144b3c9c",
     ADMIN_KEY="03" * 32,
+    # Limits that no test meets by accident.
+    AUTO_APPROVE_PER_GAMER_AND_DAY=str(10**15),
+    AUTO_APPROVE_TIMES_PER_GAMER_AND_DAY=str(10**6),
+    AUTO_APPROVE_PER_DAY=str(10**15),
 )
 
 from kgen.settings import *  # noqa: F403 - the environment above must be set first

@@ -7,8 +7,8 @@ from django.db import transaction
 from accounts.models import Gamer
 from kgen.common.errors import Conflict, Invalid
 from kgen.common.identifiers import uuid7
-from wallet import custody, ledger, transactions
-from wallet.models import KgenWallet, Wallet, WalletTransaction
+from wallet import approvals, custody, ledger, limits, transactions
+from wallet.models import Wallet, WalletTransaction
 from wallet.settlement import batching
 
 
@@ -33,7 +33,7 @@ class Withdrawal:
 def withdraw(*, gamer: Gamer, now: datetime) -> Withdrawal:
     """Set the whole earned balance aside and send it to the linked KGeN wallet (contract 3.13).
 
-    Raises custody.WalletFrozen, MinimumNotMet, KgenWalletNotLinked, in this order.
+    Above a limit it waits for staff, and to a new KGeN wallet for a day: `limits.judge`. Raises custody.WalletFrozen, MinimumNotMet, KgenWalletNotLinked, in this order.
     """
     # Everybody who changes a wallet's earned balance holds its row, so what is read here stays.
     wallet = Wallet.objects.select_for_update(no_key=True).get(gamer=gamer)
@@ -42,9 +42,26 @@ def withdraw(*, gamer: Gamer, now: datetime) -> Withdrawal:
     minimum = gamer.game.min_withdrawal
     if earned == 0 or earned < minimum:
         raise MinimumNotMet(details={"earned_balance": earned, "minWalletBalToWithdraw": minimum})
-    linked = KgenWallet.objects.filter(account__gamers=gamer).first()
-    if linked is None:
+    # Read anew, with the limits of the moment. The account is held too: one person's withdrawals
+    # out of several games are counted together.
+    owner = (
+        Gamer.objects.select_for_update(of=("kgen_account",), no_key=True)
+        .select_related("game", "kgen_account__wallet")
+        .filter(kgen_account__wallet__isnull=False)
+        .filter(pk=gamer.pk)
+        .first()
+    )
+    if owner is None or owner.kgen_account is None:
         raise KgenWalletNotLinked
+    linked = owner.kgen_account.wallet
+    judgement = limits.judge(
+        game=owner.game,
+        wallet=wallet,
+        to=linked,
+        linked_at=owner.linked_at,
+        amount=earned,
+        now=now,
+    )
 
     withdrawal = transactions.record(
         WalletTransaction.Type.WITHDRAW,
@@ -56,8 +73,15 @@ def withdraw(*, gamer: Gamer, now: datetime) -> Withdrawal:
         description="Withdrawal to the KGeN wallet",
         now=now,
     )
-    batching.open_withdrawal(
-        transaction=withdrawal, wallet=wallet, to_address=linked.address, now=now
+    payout = batching.open_withdrawal(
+        transaction=withdrawal,
+        wallet=wallet,
+        to_address=linked.address,
+        state=judgement.state,
+        not_before=judgement.not_before,
+        now=now,
     )
+    if judgement.approvals_needed:
+        approvals.request(payout=payout, judgement=judgement, now=now)
     ledger.hold(wallet_id=wallet.pk, total=earned, posting_id=withdrawal.uid)
     return Withdrawal(kgen_address=linked.address, amount=earned, transaction_uid=withdrawal.uid)

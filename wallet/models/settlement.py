@@ -151,6 +151,17 @@ class Payout(models.Model):
                 condition=~Q(state__in=["COMPLETED", "VOIDED"]),
                 name="payout_open_by_wallet",
             ),
+            # How much went to whom within a day.
+            models.Index(
+                fields=["wallet", "created_at"],
+                condition=Q(kind="WITHDRAW"),
+                name="payout_withdrawn_by_wallet",
+            ),
+            models.Index(
+                fields=["to_address", "created_at"],
+                condition=Q(kind="WITHDRAW"),
+                name="payout_withdrawn_to_address",
+            ),
         ]
 
     def __str__(self) -> str:

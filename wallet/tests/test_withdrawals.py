@@ -115,9 +115,9 @@ def test_withdrawal_costs_the_same_queries_whatever_came_before(django_assert_nu
     wallet = linked_wallet(earned=1000)
     gamer = Gamer.objects.select_related("game").get(pk=wallet.gamer_id)
 
-    # 2 of the savepoint; wallet, balances, link; number, transaction; payout, its link to the
-    # transaction; account of the hold, posting.
-    with django_assert_num_queries(11):
+    # 2 of the savepoint; wallet, balances, link; what was withdrawn before, the day's total; number,
+    # transaction; payout, its link to the transaction; account of the hold, posting.
+    with django_assert_num_queries(13):
         withdraw(gamer)
 
 
