@@ -149,6 +149,7 @@ READING = {
     "rewards.view_reward",
     "tournaments.view_participation",
     "tournaments.view_tournament",
+    "wallet.view_approvalrequest",
     "wallet.view_attempt",
     "wallet.view_ledgeraccount",
     "wallet.view_payout",
@@ -193,7 +194,9 @@ def test_make_roles_gives_finance_exactly_its_permissions():
 
     assert codenames(FINANCE) == {
         *(name for name in READING if name.startswith("wallet.")),
+        "accounts.limit_withdrawals_game",
         "accounts.view_game",
+        "wallet.approve_payout",
         "wallet.pause_payoutswitch",
         "wallet.resume_payoutswitch",
     }

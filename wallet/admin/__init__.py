@@ -1,6 +1,7 @@
 """The wallet's pages of the console, one file a subject; importing them is what registers them."""
 
 from wallet.admin import (
+    approvals,
     freezing,
     ledger,
     pausing,
@@ -11,6 +12,7 @@ from wallet.admin import (
 )
 
 __all__ = [
+    "approvals",
     "freezing",
     "ledger",
     "pausing",

@@ -3,11 +3,13 @@
 from collections.abc import Collection
 from typing import Final
 
+from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT, badge
 from wallet.models import Payout, Slot, WalletTransaction
+from wallet.settlement import networks
 
 VIEWED_BY_ALL: Final[dict[str, Collection[str]]] = {
     OPERATORS: ("view",),
@@ -49,6 +51,16 @@ def sync_badge(one: WalletTransaction) -> SafeString:
 def wei(amount: int | None) -> str:
     """A cost on the chain; not KCash."""
     return "-" if amount is None else f"{amount:,} wei"
+
+
+def explorer_link(tx_hash: str | None, text: str | SafeString | None) -> str | SafeString:
+    """To where people look at a transaction of our network, if there is such a place."""
+    network = networks.NETWORKS.get(settings.CHAIN_ID)
+    if tx_hash is None or network is None or not network.explorer:
+        return text or "-"
+    return format_html(
+        '<a href="{}{}" target="_blank" rel="noopener">{}</a>', network.explorer, tx_hash, text
+    )
 
 
 def payout_title(payout: Payout) -> str:

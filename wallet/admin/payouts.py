@@ -23,6 +23,7 @@ from kgen.common.admin import (
 from wallet.admin.cells import (
     NEWEST,
     VIEWED_BY_ALL,
+    explorer_link,
     payout_badge,
     payout_title,
     signed_kcash,
@@ -57,8 +58,9 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
         "state_now",
         "failed",
         "error",
-        "from_address",
-        "to_address",
+        "origin",
+        "destination",
+        "waits_until",
         "hash_",
         "block_number",
         "gas_cost",
@@ -71,12 +73,14 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
     how_much = kcash_column("amount", "amount")
     whose = link_column("wallet__gamer", "gamer")
     chain_hash = short_column("tx_hash", "on the chain")
+    destination = text_column("to_address", "to")
+    origin = text_column("from_address", "from")
+    waits_until = moment_column("not_before", "not before")
     made = moment_column("created_at", "made")
     changed = moment_column("modified_at", "last change")
 
     id_ = text_column("uid", "payout id")
     failed = text_column("tries", "failed tries")
-    hash_ = text_column("tx_hash", "transaction hash")
     chain_id = text_column("onchain_id", "id on the chain")
     contract = text_column("settlement_address", "Settlement contract")
 
@@ -90,6 +94,10 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
     @admin.display(description="state")
     def state_now(self, payout: Payout) -> SafeString:
         return payout_badge(payout)
+
+    @admin.display(description="transaction hash")
+    def hash_(self, payout: Payout) -> str | SafeString:
+        return explorer_link(payout.tx_hash, payout.tx_hash)
 
     @admin.display(description="gas cost")
     def gas_cost(self, payout: Payout) -> str:
@@ -137,7 +145,7 @@ def attempts_of_payout(request: HttpRequest, payout: Payout) -> Table:
                 link(one.slot, one.slot.nonce),
                 slot_badge(one.slot),
                 one.seq + 1,
-                short(one.tx_hash),
+                explorer_link(one.tx_hash, short(one.tx_hash)),
                 wei(one.max_fee),
                 moment(one.first_sent_at),
                 moment(one.last_sent_at),

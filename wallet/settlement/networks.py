@@ -33,6 +33,8 @@ class Network:
     stale_after: timedelta | None
     # Blocks whose events may be asked for at once.
     log_blocks: int
+    # Where people look at a transaction, with its hash behind it; empty where there is no such place.
+    explorer: str
 
 
 def _ms(milliseconds: int) -> timedelta:
@@ -58,13 +60,13 @@ def _s(seconds: int) -> timedelta:
 # The caps are ours: a batch of 100 claims, 3.7 million gas, costs at most 7.4 POL, 0.037 BNB, 6 KAIA.
 # fmt: off
 _TABLE: Final = (
-    #       id     name               main   tag   depth block      tip floor       fee cap       bump    stale    logs
-    Network(137,   "Polygon PoS",     True,  True,  64, _ms(1000), 30 * GWEI,      2_000 * GWEI, _s(30), _s(600), 1_000),
-    Network(80002, "Polygon Amoy",    False, True,  64, _ms(1000), 25 * GWEI,      2_000 * GWEI, _s(30), _s(600), 1_000),
-    Network(56,    "BNB Smart Chain", True,  True,   0, _ms(450),  GWEI // 20,     10 * GWEI,    _s(15), _s(600), 1_000),
-    Network(8217,  "Kaia",            True,  True,   0, _ms(1000), 0,              1_600 * GWEI, _s(15), _s(600), 1_000),
+    #       id     name               main   tag   depth block      tip floor       fee cap       bump    stale    logs    explorer
+    Network(137,   "Polygon PoS",     True,  True,  64, _ms(1000), 30 * GWEI,      2_000 * GWEI, _s(30), _s(600), 1_000,  "https://polygonscan.com/tx/"),
+    Network(80002, "Polygon Amoy",    False, True,  64, _ms(1000), 25 * GWEI,      2_000 * GWEI, _s(30), _s(600), 1_000,  "https://amoy.polygonscan.com/tx/"),
+    Network(56,    "BNB Smart Chain", True,  True,   0, _ms(450),  GWEI // 20,     10 * GWEI,    _s(15), _s(600), 1_000,  "https://bscscan.com/tx/"),
+    Network(8217,  "Kaia",            True,  True,   0, _ms(1000), 0,              1_600 * GWEI, _s(15), _s(600), 1_000,  "https://kaiascan.io/tx/"),
     # anvil of `make run` and of the tests: four blocks on top make one final.
-    Network(31337, "development",     False, True,   0, _ms(1000), 1 * GWEI,       1_000 * GWEI, _s(30), None,    10_000),
+    Network(31337, "development",     False, True,   0, _ms(1000), 1 * GWEI,       1_000 * GWEI, _s(30), None,    10_000, ""),
 )
 # fmt: on
 
