@@ -3,12 +3,15 @@
 It is here to be caught: a harness that finds nothing wrong with it would find nothing at all.
 """
 
+import time
 from typing import Protocol
 
 from django.conf import settings
+from django.db.transaction import atomic
 from eth_account import Account
 from web3 import HTTPProvider, Web3
 
+from wallet import ledger
 from wallet.contracts import artifact
 from wallet.models import WalletTransaction
 
@@ -30,6 +33,7 @@ def settle(death: Mortal) -> None:
     while True:
         entry = waiting.select_related("wallet").order_by("uid").first()
         if entry is None:
+            time.sleep(0.01)
             continue
         call = kcash.functions.transfer(
             Web3.to_checksum_address(entry.wallet.address), entry.amount
@@ -41,6 +45,12 @@ def settle(death: Mortal) -> None:
         )
         web3.eth.send_raw_transaction(payer.sign_transaction(call).raw_transaction)
         death.at(SENT_NOT_RECORDED)
-        WalletTransaction.objects.filter(pk=entry.pk).update(
-            sync_status=WalletTransaction.SyncStatus.COMPLETED
-        )
+        with atomic():
+            WalletTransaction.objects.filter(pk=entry.pk).update(
+                sync_status=WalletTransaction.SyncStatus.COMPLETED
+            )
+            ledger.confirm_on_chain(
+                transaction_uid=entry.uid,
+                wallet_id=entry.wallet_id,
+                signed_amount=entry.signed_amount,
+            )

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -56,6 +56,7 @@ class FaultProxy:
         self._script: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._always: dict[str, Fault] = {}
         self._rates: Mapping[Fault, float] = {}
+        self._only: Collection[str] = ()
         self._dice = random.Random(0)  # noqa: S311 - dice
         self._lock = threading.Lock()
         self._upstream = urlsplit(upstream)
@@ -82,10 +83,13 @@ class FaultProxy:
         with self._lock:
             self._always |= dict.fromkeys(methods or ("*",), fault)
 
-    def at_random(self, rates: Mapping[Fault, float], *, seed: int) -> None:
-        """The chance of each fault, for every call that no script names."""
+    def at_random(
+        self, rates: Mapping[Fault, float], *, seed: int, only: Collection[str] = ()
+    ) -> None:
+        """The chance of each fault for a call that no script names, of `only` these methods."""
         with self._lock:
-            self._rates, self._dice = rates, random.Random(seed)  # noqa: S311 - dice
+            self._rates, self._only = rates, only
+            self._dice = random.Random(seed)  # noqa: S311 - dice
 
     def heal(self) -> None:
         with self._lock:
@@ -107,6 +111,8 @@ class FaultProxy:
         for name in (method, "*"):
             if name in self._always:
                 return self._always[name]
+        if self._only and method not in self._only:
+            return Fault.NONE
         thrown = self._dice.random()
         for fault, rate in self._rates.items():
             if thrown < rate:
@@ -142,7 +148,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             try:
                 self._pass_on(self.rfile.read(int(self.headers["Content-Length"])))
-            except OSError:  # the client was killed, or the node has gone
+            except (OSError, ValueError):  # the client was killed, or the node has gone
                 self.close_connection = True
 
         def _pass_on(self, body: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.db.transaction import atomic
+from django.utils import timezone
 
 from wallet.models import Payout, Wallet, WalletTransaction
 from wallet.settlement.tests.faults.books import assert_books_equal_chain
@@ -19,7 +20,7 @@ from wallet.settlement.tests.faults.herd import Herd, Worker
 from wallet.settlement.tests.faults.proxy import FaultProxy
 from wallet.tests.chain import Bench
 from wallet.tests.factories import WalletFactory
-from wallet.tests.settling import START, give_bonus
+from wallet.tests.settling import give_bonus
 
 # Seconds of the engine's clock in one of ours: it resends after 6 s and offers more after 30 s.
 SPEED = 20
@@ -79,7 +80,7 @@ class Rig:
         self.miner = Miner(bench)
         self.workers: list[Worker] = []
         self._herd = herd
-        self._base, self._started = START + timedelta(days=1), time.time()
+        self._base, self._started = timezone.now(), time.time()
 
     def now(self) -> datetime:
         return self._base + timedelta(seconds=(time.time() - self._started) * SPEED)
@@ -122,6 +123,17 @@ class Rig:
 
     def stop(self) -> None:
         self._herd.stop(*self.workers)
+
+    # --- The chain
+
+    def reorg(self, depth: int) -> None:
+        """The newest blocks are replaced by empty ones; nobody sends again what was in them."""
+        with self.miner.resting():
+            self.bench.chain.rpc("anvil_reorg", depth, [])
+
+    def pool_is_empty(self) -> bool:
+        waiting = self.bench.chain.rpc("txpool_status")
+        return bool(waiting == {"pending": "0x0", "queued": "0x0"})
 
     # --- Rest
 

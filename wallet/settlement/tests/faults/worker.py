@@ -31,7 +31,7 @@ from django.db import connection
 from kgen.local.processes import die_with_parent
 from wallet import ledger
 from wallet.models import Attempt, Slot
-from wallet.settlement import lane
+from wallet.settlement import chain, lane
 from wallet.settlement.chain import ChainUnavailable, Receipt, Web3Chain
 from wallet.settlement.signing import EnvironmentCustodian, EnvironmentOperator, SignedTransaction
 from wallet.settlement.tests.faults import naive
@@ -142,13 +142,13 @@ def wrap(owner: Any, name: str, wrapper: Function) -> None:
 def settle(order: dict[str, Any], death: Death) -> None:
     """Tick after tick, as the beat would have it; a node that does not answer is for the next one."""
     wrap_what_writes(death)
-    chain, signer, custodian = MortalChain(death), MortalOperator(death), EnvironmentCustodian()
+    node, signer, custodian = MortalChain(death), MortalOperator(death), EnvironmentCustodian()
     base, started, speed = order["clock"]
     while True:
         elapsed = timedelta(seconds=(time.time() - started) * speed)
         now = datetime.fromisoformat(base) + elapsed
         with contextlib.suppress(ChainUnavailable):
-            lane.tick(chain=chain, signer=signer, custodian=custodian, now=now)
+            lane.tick(chain=node, signer=signer, custodian=custodian, now=now)
         time.sleep(PAUSE_SECONDS)
 
 
@@ -158,6 +158,8 @@ def work(order: dict[str, Any]) -> NoReturn:
         for name, value in order["settings"].items():
             setattr(settings, name, value)
         connection.settings_dict.update(order["database"])
+        if "patience" in order:
+            setattr(chain, "ANSWER_SECONDS", order["patience"])  # noqa: B010 - final for the product
         death = Death(order)
         if order.get("naive"):
             naive.settle(death)

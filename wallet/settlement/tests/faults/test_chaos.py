@@ -1,0 +1,137 @@
+"""T1 and T15: everything at once, at random, and each payout is paid once.
+
+Its seed is printed, and `CHAOS_SEED` runs it again; `make chaos` runs the long one.
+"""
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from django.db.transaction import atomic
+
+from wallet.models import Attempt, Payout, Slot, Wallet, WalletTransaction
+from wallet.settlement.tests.faults.proxy import Fault
+from wallet.settlement.tests.faults.rig import Rig
+from wallet.tests.settling import join, win, withdraw
+
+pytestmark = pytest.mark.chaos
+
+PAYOUTS = int(os.environ.get("CHAOS_PAYOUTS", "150"))
+FAULTS = int(os.environ.get("CHAOS_FAULTS", "60"))
+SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+
+WORKERS = 2
+KILL_AT_A_POINT = 0.06
+# The longest queue of unpaid payouts before the next customers come: slots stay small and many.
+QUEUE = 30
+LINE = {
+    Fault.CALL_LOST: 0.002,
+    Fault.REPLY_LOST: 0.004,
+    Fault.TOO_MANY_REQUESTS: 0.002,
+    Fault.SERVER_ERROR: 0.002,
+    Fault.SLOW: 0.002,
+    Fault.STALE: 0.01,
+}
+
+
+class Chaos:
+    """What goes wrong, and what customers do meanwhile."""
+
+    def __init__(self, rig: Rig, *, seed: int) -> None:
+        self.rig = rig
+        self.dice = random.Random(seed)  # noqa: S311 - dice
+        self.happened: Counter[str] = Counter()
+        self.wallets: list[Wallet] = []
+        self.withdrawn: set[int] = set()
+
+    # --- Faults
+
+    def step(self) -> None:
+        self.replace_the_dead()
+        chances: list[tuple[float, Callable[[], None]]] = [
+            (0.01, self.kill_somebody),
+            (0.02, self.reorganise),
+            (0.01, self.forget_the_pool),
+            (0.01, self.raise_the_base_fee),
+        ]
+        for chance, fault in chances:
+            if self.dice.random() < chance:
+                fault()
+
+    def replace_the_dead(self) -> None:
+        alive = [worker for worker in self.rig.workers if worker.is_alive]
+        for _ in range(WORKERS - len(alive)):
+            self.rig.work(rate=KILL_AT_A_POINT, seed=self.dice.randrange(10**9))
+
+    def kill_somebody(self) -> None:
+        alive = [worker for worker in self.rig.workers if worker.is_alive]
+        if alive:
+            self.dice.choice(alive).kill()
+            self.happened["killed anywhere"] += 1
+
+    def reorganise(self) -> None:
+        self.rig.reorg(self.dice.randint(1, 3))
+        self.happened["reorg"] += 1
+
+    def forget_the_pool(self) -> None:
+        self.rig.bench.chain.rpc("anvil_dropAllTransactions")
+        self.happened["pool forgotten"] += 1
+
+    def raise_the_base_fee(self) -> None:
+        self.rig.bench.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(20 * 10**9))
+        self.happened["base fee raised"] += 1
+
+    # --- Customers
+
+    def customers(self) -> None:
+        """New ones with a bonus; old ones pay an entry fee, win, or withdraw what they won."""
+        self.wallets += self.rig.crowd(5)
+        for wallet in self.dice.sample(self.wallets, k=min(5, len(self.wallets))):
+            with atomic():
+                match self.dice.randrange(3):
+                    case 0 if wallet.last_seq < 4:
+                        join(wallet, 10)
+                    case 1:
+                        win(wallet, 7)
+                    case 2 if wallet.pk not in self.withdrawn:
+                        withdraw(wallet, 30)
+                        self.withdrawn.add(wallet.pk)
+
+    # --- What happened
+
+    def faults(self) -> Counter[str]:
+        at_points = Counter(
+            f"killed {worker.point}" for worker in self.rig.workers if worker.point is not None
+        )
+        line = Counter({f"line: {fault}": often for fault, often in self.rig.proxy.seen.items()})
+        return self.happened + at_points + line
+
+
+def test_each_payout_is_paid_once_whatever_happens(rig: Rig):
+    started = time.monotonic()
+    chaos = Chaos(rig, seed=SEED)
+    rig.proxy.at_random(LINE, seed=SEED)
+    print(f"\nchaos: seed {SEED}")  # noqa: T201 - to run it again
+
+    while Payout.objects.count() < PAYOUTS or chaos.faults().total() < FAULTS:
+        if WalletTransaction.objects.exclude(sync_status="COMPLETED").count() < QUEUE:
+            chaos.customers()
+        chaos.step()
+        time.sleep(0.02)
+    rig.proxy.heal()
+    rig.stop()
+    rig.work(WORKERS)
+    rig.settle(seconds=120)
+
+    rig.assert_books_equal_chain()
+    faults = chaos.faults()
+    print(  # noqa: T201 - what this run has proven
+        f"chaos: {Payout.objects.count()} payouts in {Slot.objects.count()} slots and "
+        f"{Attempt.objects.count()} attempts, each paid once; {faults.total()} faults in "
+        f"{time.monotonic() - started:.0f} s:",
+        *(f"  {often:4} {fault}" for fault, often in sorted(faults.items())),
+        sep="\n",
+    )
