@@ -111,31 +111,27 @@ contract Settlement is AccessControl, Pausable, EIP712 {
     {
         if (items.length == 0 || items.length > maxItems) revert BadBatch();
         uint256 today = block.timestamp / 1 days;
-        Caps memory claimsLeft = _left(claimCaps, claimedOn[today]);
-        Caps memory withdrawalsLeft = _left(withdrawalCaps, withdrawnOn[today]);
-        Caps memory uncounted = Caps(type(uint256).max, type(uint256).max);
-        uint256 claimed;
-        uint256 withdrawn;
+        Caps memory claims = _left(claimCaps, claimedOn[today]);
+        Caps memory withdrawals = _left(withdrawalCaps, withdrawnOn[today]);
+        Caps memory sweeps = Caps(type(uint256).max, type(uint256).max);
+        uint256 mayClaim = claims.day;
+        uint256 mayWithdraw = withdrawals.day;
         outcomes = new bytes4[](items.length);
 
         for (uint256 i; i < items.length; ++i) {
             Item calldata item = items[i];
             if (gasleft() < ITEM_GAS) revert StarvedOfGas();
             if (item.from == floatWallet) {
-                outcomes[i] = _pay(item, claimsLeft);
-                if (outcomes[i] == 0) claimed += item.amount;
+                outcomes[i] = _pay(item, claims);
             } else if (!_isSignedByPayer(item)) {
                 outcomes[i] = _fail(item, BadSignature.selector);
-            } else if (item.to == floatWallet) {
-                outcomes[i] = _pay(item, uncounted);
             } else {
-                outcomes[i] = _pay(item, withdrawalsLeft);
-                if (outcomes[i] == 0) withdrawn += item.amount;
+                outcomes[i] = _pay(item, item.to == floatWallet ? sweeps : withdrawals);
             }
         }
 
-        if (claimed != 0) claimedOn[today] += claimed;
-        if (withdrawn != 0) withdrawnOn[today] += withdrawn;
+        if (claims.day != mayClaim) claimedOn[today] += mayClaim - claims.day;
+        if (withdrawals.day != mayWithdraw) withdrawnOn[today] += mayWithdraw - withdrawals.day;
     }
 
     /// @notice Fences ids that are to be refunded: a voided id can never be paid afterwards. An id

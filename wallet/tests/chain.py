@@ -89,18 +89,27 @@ class Bench:
     def permit_many(self, permits: Sequence[SignedPermit], *, sender=None) -> Done:
         return self.send(sender or self.operator, calldata.permit_many(permits))
 
-    def call(self, sender: str, function: str, *arguments: Any) -> Done:
-        data = self.settlement.encode_abi(function, args=list(arguments))
-        return self.send(sender, bytes.fromhex(data[2:]))
+    def transfer(self, to: str, amount: int) -> Done:
+        """KCash out of the float wallet, as anybody would send it."""
+        owner, payee = map(Web3.to_checksum_address, (self.float_wallet, to))
+        return self.call(owner, "transfer", payee, amount, of=self.kcash)
 
-    def send(self, sender: str, data: bytes, *, gas: int | None = None) -> Done:
+    def call(self, sender: str, function: str, *arguments: Any, of: Any = None) -> Done:
+        """A function of Settlement, or of another contract."""
+        contract = of or self.settlement
+        data = bytes.fromhex(contract.encode_abi(function, args=list(arguments))[2:])
+        return self.send(sender, data, to=contract.address)
+
+    def send(
+        self, sender: str, data: bytes, *, gas: int | None = None, to: str | None = None
+    ) -> Done:
         self.chain.rpc("anvil_impersonateAccount", sender)
         self.chain.rpc("anvil_setBalance", sender, hex(10**24))
         tx_hash = self.chain.rpc(
             "eth_sendTransaction",
             {
                 "from": sender,
-                "to": self.settlement.address,
+                "to": to or self.settlement.address,
                 "data": "0x" + data.hex(),
                 "gas": hex(gas or 16_000_000),
             },
@@ -123,6 +132,11 @@ class Bench:
 
     def balance(self, address: str) -> int:
         return int(self.kcash.functions.balanceOf(Web3.to_checksum_address(address)).call())
+
+    def allowance(self, index: int) -> int:
+        """How much of a custodial wallet's KCash the contract may move."""
+        owner = Web3.to_checksum_address(custody.custodial_address(index))
+        return int(self.kcash.functions.allowance(owner, self.settlement.address).call())
 
     def record(self, onchain_id: str) -> bytes:
         return bytes(self.settlement.functions.record(onchain_id).call())

@@ -47,7 +47,7 @@ def test_with_addresses_in_the_settings_it_only_looks(bench: Bench, settings, ca
 def test_addresses_without_contracts_are_an_error(bench: Bench, settings):
     settings.SETTLEMENT_ADDRESS = "0x" + "5e" * 20
 
-    with pytest.raises(CommandError, match="no contract at .*make reset"):
+    with pytest.raises(CommandError, match=r"no contract at .*make reset"):
         call_command("deploy_contracts")
 
 
