@@ -84,8 +84,8 @@ imports: setup  ## The direction of imports
 	@$(VENV) -c 'from importlinter.cli import lint_imports_command as main; main()'
 
 .PHONY: contracts
-contracts: python  ## Compile the Solidity contracts into the committed artifacts
-	@$(VENV) wallet/contracts/recompile.py
+contracts: python  ## Compile the contracts and compare with what is committed: make contracts [UPDATE=1]
+	@$(VENV) wallet/contracts/recompile.py $(if $(UPDATE),,--check)
 
 .PHONY: bench-ledger
 bench-ledger: setup  ## Measure the ledger: TRANSFERS=5000000 of history, and postings a second

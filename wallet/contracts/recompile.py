@@ -32,6 +32,8 @@ def main() -> int:
     if check:
         for path in stale:
             print(f"{path.name} is not what the sources compile to", file=sys.stderr)
+        if not stale:
+            print(f"{len(compiled)} committed artifacts are what the sources compile to")
         return 1 if stale else 0
     ARTIFACTS.mkdir(exist_ok=True)
     for path in stale:

@@ -357,7 +357,7 @@ def test_a_node_that_does_not_answer_is_given_up(bench: Bench, bad_node, monkeyp
     monkeypatch.setattr(chains, "ANSWER_SECONDS", 0.2)
     chain = node_at(bad_node(200, b"{}", answers=False))
 
-    with pytest.raises(ChainUnavailable, match="[Tt]imed out"):
+    with pytest.raises(ChainUnavailable, match=r"[Tt]imed out"):
         chain.chain_id()
 
 
