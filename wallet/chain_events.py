@@ -264,15 +264,17 @@ class _Meanings:
     """What events mean, found out with few questions for many of them."""
 
     def __init__(self, events: Sequence[ChainEvent]) -> None:
-        payouts = Payout.objects.filter(onchain_id__in={event.onchain_id for event in events})
-        self._payouts = {payout.onchain_id: payout for payout in payouts}
-        settled = _standing().filter(
-            name="Settled", tx_hash__in={event.tx_hash for event in events}
+        settled = list(
+            _standing().filter(name="Settled", tx_hash__in={event.tx_hash for event in events})
         )
-        self._settled = set(settled.values_list("tx_hash", "from_address", "to_address", "amount"))
+        payouts = Payout.objects.filter(
+            onchain_id__in={event.onchain_id for event in (*events, *settled)}
+        )
+        self._payouts = {payout.onchain_id: payout for payout in payouts}
         self._ours = _our_addresses(
             {event.from_address for event in events} | {event.to_address for event in events}
         )
+        self._paid = {_path(event) for event in settled if self.of(event) == Meaning.PAYOUT}
 
     def of(self, event: ChainEvent) -> Meaning:
         if event.name == "Transfer":
@@ -289,13 +291,16 @@ class _Meanings:
         return Meaning.PAYOUT if is_ours else Meaning.UNKNOWN
 
     def _of_transfer(self, event: ChainEvent) -> Meaning:
-        path = (event.from_address, event.to_address, event.amount)
-        if (event.tx_hash, *path) in self._settled:
+        if _path(event) in self._paid:
             return Meaning.PAYOUT
         if event.from_address in self._ours:
             return Meaning.UNKNOWN
         is_float = event.to_address == transactions.float_address()
         return Meaning.FLOAT if is_float else Meaning.DEPOSIT
+
+
+def _path(event: ChainEvent) -> tuple[object, ...]:
+    return event.tx_hash, event.from_address, event.to_address, event.amount
 
 
 @atomic

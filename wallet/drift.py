@@ -22,8 +22,6 @@ Scope = ReconciliationRun.Scope
 BETWEEN_LOOKS: Final = timedelta(seconds=10)
 KEPT_FOR: Final = timedelta(days=30)
 
-CHAIN_TITLE: Final = "Wallets are what the chain says"
-
 # Longer than anybody takes between making a posting's id and posting it.
 _MARGIN: Final = timedelta(minutes=5)
 
@@ -58,7 +56,7 @@ def conclude(run: ReconciliationRun, *, chain: ChainReader | None, now: datetime
         again = _look(run, _last_clean(before=run), chain)
         run.findings = [one for one in again if (one["audit"], one["subject"]) in suspected]
     run.finished_at = now
-    run.save(update_fields=["findings", "problem", "finished_at"])
+    run.save(update_fields=["findings", "drift", "problem", "finished_at"])
     if run.findings:
         _pause(run, now=now)
 
@@ -89,25 +87,26 @@ def _look(
         if accounts is None or audit.is_partial
         for finding in audit.find(accounts)
     ]
-    found += [(CHAIN_TITLE, finding) for finding in _look_at_chain(run, chain, accounts)]
+    found += _look_at_chain(run, chain, accounts)
     return [{"audit": title, **asdict(finding)} for title, finding in found]
 
 
 def _look_at_chain(
     run: ReconciliationRun, chain: ChainReader | None, accounts: Accounts
-) -> list[Finding]:
+) -> list[tuple[str, Finding]]:
     if chain is None:
         return []
     try:
-        comparison = reconciliation.compare_with_chain(chain, accounts)
+        look = reconciliation.look_at_chain(chain, accounts)
     except ChainUnavailable as problem:
         logger.warning("The chain could not be compared with: %s", problem)
         run.problem = f"The chain could not be asked: {problem}"
         return []
+    run.drift = look.kcash
     # Not drift: a stranger who sends a wallet one KCash must not stop everybody's payouts.
-    for deposit in comparison.unbooked:
+    for deposit in look.unbooked:
         logger.warning("A deposit is not booked: %s: %s", deposit.subject, deposit.problem)
-    return comparison.missing
+    return look.wrong
 
 
 def _pause(run: ReconciliationRun, *, now: datetime) -> None:

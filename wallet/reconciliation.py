@@ -5,14 +5,17 @@ accounts, or at those that it is given.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
+from django.db.models import Min
 
-from wallet.models import LedgerAccount, Payout, Transfer, WalletTransaction
+from wallet import transactions
+from wallet.models import ChainCursor, LedgerAccount, Payout, Transfer, WalletTransaction
 
 Kind = Transfer.Kind
 Type = WalletTransaction.Type
@@ -371,6 +374,19 @@ def pools_with_something_left(_accounts: Accounts = None) -> list[Finding]:
     )
 
 
+def payments_that_nobody_ordered(_accounts: Accounts = None) -> list[Finding]:
+    """What the chain did with our contract or our addresses is a payout, a deposit, or explained."""
+    return _find(
+        """
+        SELECT 'transaction ' || tx_hash || ' event ' || log_index,
+               name || concat(' of ' || amount, ' from ' || from_address, ' to ' || to_address,
+                              ' under ' || onchain_id) || ' was ordered by nobody here'
+          FROM wallet_chainevent
+         WHERE meaning = 'UNKNOWN' AND explained_at IS NULL AND dropped_at IS NULL
+        """
+    )
+
+
 AUDITS: Final[Sequence[Audit]] = (
     Audit("All accounts together are zero", sums_that_are_not_zero, is_partial=False),
     Audit("No account is overdrawn", overdrawn_accounts),
@@ -383,6 +399,7 @@ AUDITS: Final[Sequence[Audit]] = (
     Audit("Transactions are posted", transactions_without_their_posting, is_partial=False),
     Audit("Postings are transactions", postings_without_their_transaction, is_partial=False),
     Audit("Pools are empty once paid out", pools_with_something_left, is_partial=False),
+    Audit("The chain did what was ordered", payments_that_nobody_ordered),
 )
 
 
@@ -455,6 +472,8 @@ class ChainReader(Protocol):
 
     def balances(self, addresses: Sequence[str], *, block: int) -> list[int]: ...
 
+    def nonce(self, address: str, *, block: int | str) -> int: ...
+
 
 @dataclass(frozen=True)
 class ChainComparison:
@@ -464,6 +483,102 @@ class ChainComparison:
     """The chain holds less than we say: never right."""
     unbooked: list[Finding]
     """It holds more. Anybody may send KCash to a wallet; a deposit waits to be booked."""
+    kcash: int = field(default=0, compare=False)
+    """What all the differences come to."""
+
+
+@dataclass(frozen=True)
+class ChainLook:
+    """What all questions to the chain have found."""
+
+    wrong: list[tuple[str, Finding]]
+    """With the title of the question."""
+    unbooked: list[Finding]
+    kcash: int
+
+
+WALLETS_TITLE: Final = "Wallets are what the chain says"
+FLOAT_TITLE: Final = "The float is what was put in and not paid out"
+LANES_TITLE: Final = "Lanes have used the nonces of their slots"
+
+
+def look_at_chain(chain: ChainReader, accounts: Accounts = None) -> ChainLook:
+    """Ask the chain all that there is to ask, or what concerns these accounts.
+
+    Raises ChainUnavailable. Some may be on its way: ask twice before believing it.
+    """
+    lanes = lanes_that_differ(chain)
+    wallets = compare_with_chain(chain, accounts)
+    off = float_difference(chain) if accounts is None else 0
+    wrong = [(LANES_TITLE, finding) for finding in lanes]
+    wrong += [(WALLETS_TITLE, finding) for finding in wallets.missing]
+    if off:
+        wrong.append((FLOAT_TITLE, Finding(transactions.float_address(), f"{off:+} KCash")))
+    return ChainLook(wrong=wrong, unbooked=wallets.unbooked, kcash=wallets.kcash + abs(off))
+
+
+def lanes_that_differ(chain: ChainReader) -> list[Finding]:
+    """Each lane's nonces are used by the chain up to its first open slot, and none beyond its last."""
+    # Before the chain is asked, so that what is over here is over there, too.
+    lanes = _rows(
+        """
+        SELECT address, next_nonce,
+               next_nonce - (SELECT count(*) FROM wallet_slot
+                              WHERE operator_id = lane.id AND state = 'OPEN')
+          FROM wallet_operator AS lane
+         WHERE chain_id = %(chain)s
+         ORDER BY address
+        """,
+        {"chain": settings.CHAIN_ID},
+    )
+    if not lanes:
+        return []
+    block = chain.finalized_block()
+    used = [(lane, chain.nonce(lane[0], block=block)) for lane in lanes]
+    return [
+        Finding(f"lane {address}", f"nonces {least} to {most} here, {nonce} on the chain")
+        for (address, most, least), nonce in used
+        if not least <= nonce <= most
+    ]
+
+
+def float_difference(chain: ChainReader) -> int:
+    """What the float wallet holds beyond what was put in and not paid out; 0 if all is well.
+
+    As of the block up to which the chain's events were read; without any there is nothing to say.
+    """
+    read_to = ChainCursor.objects.filter(chain_id=settings.CHAIN_ID).aggregate(
+        block=Min("next_block")
+    )["block"]
+    if not read_to:
+        return 0
+    float_address = transactions.float_address()
+    ((expected, coming, going),) = _rows(
+        """
+        WITH moved AS (
+            SELECT coalesce(sum(CASE to_address WHEN %(float)s THEN amount ELSE -amount END), 0) AS net
+              FROM wallet_chainevent
+             WHERE chain_id = %(chain)s AND block_number <= %(block)s AND dropped_at IS NULL
+               AND name = 'Transfer' AND meaning <> 'PAYOUT'
+               AND %(float)s IN (from_address, to_address)
+        ),
+        paid AS (
+            SELECT sum(amount) FILTER (WHERE is_over AND kind = 'IN') AS went,
+                   sum(amount) FILTER (WHERE is_over AND kind = 'OUT') AS came,
+                   sum(amount) FILTER (WHERE is_under_way AND kind = 'IN') AS going,
+                   sum(amount) FILTER (WHERE is_under_way AND kind = 'OUT') AS coming
+              FROM (SELECT kind, amount,
+                           state = 'COMPLETED' AND block_number <= %(block)s AS is_over,
+                           state IN ('SUBMITTED', 'CONFIRMING', 'REVIEW') AS is_under_way
+                      FROM wallet_payout) AS payout
+        )
+        SELECT net - coalesce(went, 0) + coalesce(came, 0), coalesce(coming, 0), coalesce(going, 0)
+          FROM moved, paid
+        """,
+        {"float": float_address, "chain": settings.CHAIN_ID, "block": read_to - 1},
+    )
+    (held,) = chain.balances([float_address], block=read_to - 1)
+    return held - max(int(expected - going), min(held, int(expected + coming)))
 
 
 def compare_with_chain(chain: ChainReader, accounts: Accounts = None) -> ChainComparison:
@@ -497,17 +612,20 @@ def compare_with_chain(chain: ChainReader, accounts: Accounts = None) -> ChainCo
         """,
         {"accounts": accounts, "under_way": [Payout.State.SUBMITTED, Payout.State.CONFIRMING]},
     )
-    comparison = ChainComparison(missing=[], unbooked=[])
+    missing: list[Finding] = []
+    unbooked: list[Finding] = []
+    off = 0
     if not compared:
-        return comparison
+        return ChainComparison(missing, unbooked)
     block = chain.finalized_block()
     held = chain.balances([address for _, address, *_ in compared], block=block)
     for (wallet_id, address, mirrored, least, most), on_chain in zip(compared, held, strict=True):
         if least <= on_chain <= most:
             continue
         found = Finding(f"wallet {wallet_id} {address}", f"ledger {mirrored}, chain {on_chain}")
-        (comparison.missing if on_chain < least else comparison.unbooked).append(found)
-    return comparison
+        (missing if on_chain < least else unbooked).append(found)
+        off += int(least - on_chain if on_chain < least else on_chain - most)
+    return ChainComparison(missing, unbooked, kcash=off)
 
 
 # --- One tournament ------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ def receive(wallet: Wallet, amount: int, *, tx_hash: str = "0x" + "de" * 32) -> 
 def withdraw(wallet: Wallet, amount: int) -> WalletTransaction:
     """Win, link a phone, and withdraw all that is earned."""
     win(wallet, amount)
-    linked = KgenWalletFactory.create()
+    linked = KgenWalletFactory.create(now=START)
     wallet.gamer.kgen_account = linked.account
     wallet.gamer.save()
     wallet.gamer.game.min_withdrawal = 1

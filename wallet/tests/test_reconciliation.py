@@ -14,11 +14,29 @@ from web3 import HTTPProvider
 
 from accounts.tests.factories import GamerFactory
 from kgen.common.identifiers import uuid7
-from wallet import claims, entry_fees, ledger, prize_pools, reconciliation, welcome_bonus
+from wallet import (
+    chain_events,
+    claims,
+    entry_fees,
+    ledger,
+    prize_pools,
+    reconciliation,
+    welcome_bonus,
+)
 from wallet import withdrawals as withdrawing
-from wallet.reconciliation import AUDITS, ChainComparison, Finding, TournamentBooks
+from wallet.models import ChainEvent, Operator
+from wallet.reconciliation import (
+    AUDITS,
+    ChainComparison,
+    ChainLook,
+    Finding,
+    TournamentBooks,
+)
 from wallet.settlement.chain import ChainUnavailable, Web3Chain
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
+from wallet.tests.outside import transfer
+from wallet.tests.settling import give_bonus, join
+from wallet.tests.test_flows import FLOAT
 
 TOURNAMENT = uuid4()
 BOOKS = TournamentBooks(
@@ -34,7 +52,9 @@ BOOKS = TournamentBooks(
 
 
 @pytest.fixture(autouse=True)
-def _settlement(settings) -> None:
+def _settlement(settings, request) -> None:
+    if "engine" in request.fixturenames:
+        return
     settings.SETTLEMENT_ADDRESS = "0x" + "5e" * 20
     settings.CHAIN_RPC_URL = ""
 
@@ -87,6 +107,7 @@ OVERDRAWN = "No account is overdrawn"
 POSTED = "Transactions are posted"
 TOLD = "Postings are transactions"
 EMPTY = "Pools are empty once paid out"
+ORDERED = "The chain did what was ordered"
 
 PLANTED = {
     "UPDATE ledger.account SET balance = balance + 1 WHERE bucket = 'bonus'": {
@@ -110,6 +131,7 @@ PLANTED = {
     "UPDATE ledger.transfer SET debit_id = 999999 WHERE kind = 'GRANT'": {ZERO, STRANGERS},
     "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
     "DELETE FROM ledger.transfer WHERE kind = 'CLAIM'": {CHAIN, SUM, POSTED},
+    "ALTER TABLE wallet_payout DISABLE TRIGGER USER;"
     "UPDATE wallet_payout SET amount = amount + 1 WHERE kind = 'WITHDRAW'": {HOLDS},
     "UPDATE wallet_wallettransaction SET sync_status = 'COMPLETED'": {WALLETS, POSTED},
     "ALTER TABLE wallet_wallettransaction DISABLE TRIGGER USER;"
@@ -122,6 +144,10 @@ PLANTED = {
         SUM,
         EMPTY,
     },
+    "INSERT INTO wallet_chainevent"
+    " (chain_id, block_number, block_hash, tx_hash, log_index, name, meaning, amount, read_at,"
+    "  explanation, explained_by)"
+    " VALUES (31337, 1, '', '', 0, 'Transfer', 'UNKNOWN', 5, now(), '', '')": {ORDERED},
 }
 
 
@@ -264,7 +290,7 @@ def test_audit_ledger_fails_on_a_finding():
 @pytest.mark.django_db
 def test_mirror_is_compared_with_the_chain(engine):
     followed, ahead = WalletFactory.create(), WalletFactory.create(onchain=7)
-    welcome_bonus.grant(wallet=followed, now=timezone.now())
+    give_bonus(followed)
     engine.settle_all()
 
     comparison = reconciliation.compare_with_chain(engine.chain)
@@ -278,13 +304,100 @@ def test_mirror_is_compared_with_the_chain(engine):
 @pytest.mark.django_db
 def test_payout_that_is_final_and_not_booked_yet_is_no_difference(engine):
     wallet = WalletFactory.create()
-    welcome_bonus.grant(wallet=wallet, now=timezone.now())
+    give_bonus(wallet)
     engine.tick()
     engine.finalize()
 
     assert engine.onchain(wallet) == 50
     assert ledger.balances(wallet.pk).onchain == 0
     assert reconciliation.compare_with_chain(engine.chain) == ChainComparison([], [])
+
+
+def look(engine, accounts=None) -> ChainLook:
+    chain_events.read(chain=engine.chain, now=timezone.now())
+    return reconciliation.look_at_chain(engine.chain, accounts)
+
+
+@pytest.mark.django_db
+def test_chain_and_books_agree_while_payouts_are_under_way(engine):
+    give_bonus(wallet := WalletFactory.create())
+    engine.settle_all()
+    join(wallet, 20)
+    give_bonus(WalletFactory.create())
+    looks = []
+
+    for step in (engine.finalize, engine.tick, engine.mine, engine.tick, engine.finalize):
+        step()
+        looks.append(look(engine))
+    engine.settle_all()
+
+    assert looks == [ChainLook(wrong=[], unbooked=[], kcash=0)] * 5
+    assert look(engine) == ChainLook(wrong=[], unbooked=[], kcash=0)
+
+
+@pytest.mark.django_db
+def test_every_kcash_that_differs_is_counted(engine):
+    WalletFactory.create(onchain=7)
+    more = WalletFactory.create()
+    engine.finalize()
+
+    before = look(engine)
+    transfer(engine, engine.bench.admin, more.address, 5)
+    # Not read yet, so not booked either.
+    after = reconciliation.look_at_chain(engine.chain)
+
+    assert (before.kcash, len(before.wrong), before.unbooked) == (7, 1, [])
+    assert (after.kcash, len(after.wrong), len(after.unbooked)) == (12, 1, 1)
+
+
+@pytest.mark.django_db
+def test_float_that_was_drained_is_found_until_it_is_filled_again(engine):
+    engine.finalize()
+    assert look(engine).wrong == []
+    # As if it had been paid out: no event tells of another way.
+    ChainEvent.objects.filter(meaning="FLOAT").update(meaning="PAYOUT")
+
+    drained = look(engine)
+    partial = look(engine, accounts=[])
+
+    assert drained.wrong == [
+        ("The float is what was put in and not paid out", Finding(FLOAT, "+10000000000 KCash"))
+    ]
+    assert drained.kcash == 10_000_000_000
+    assert partial.wrong == []
+
+
+@pytest.mark.django_db
+def test_float_that_staff_take_from_is_right(engine):
+    transfer(engine, engine.bench.float_wallet, "0x" + "0f" * 20, 1_000)
+
+    assert look(engine).wrong == []
+    assert findings()[ORDERED][0].problem == (
+        f"Transfer of 1000 from {engine.bench.float_wallet} to 0x{'0f' * 20}"
+        " was ordered by nobody here"
+    )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("nonce", "told"),
+    [
+        (0, "nonces 1 to 1 here, 0 on the chain"),
+        (2, "nonces 1 to 1 here, 2 on the chain"),
+    ],
+)
+def test_nonces_of_a_lane_are_those_of_the_chain(engine, nonce, told):
+    give_bonus(WalletFactory.create())
+    engine.settle_all()
+    lane = Operator.objects.get()
+    assert look(engine).wrong == []
+
+    engine.bench.chain.rpc("anvil_setNonce", lane.address, hex(nonce))
+    engine.finalize()
+
+    assert look(engine).wrong == [
+        ("Lanes have used the nonces of their slots", Finding(f"lane {lane.address}", told))
+    ]
 
 
 def test_thousands_of_wallets_take_few_requests(bench, monkeypatch):

@@ -12,6 +12,12 @@ from wallet.models import LedgerAccount
 from wallet.reconciliation import Finding
 from wallet.settlement.chain import ChainUnavailable, Web3Chain
 
+CHAIN_TITLES = (
+    reconciliation.WALLETS_TITLE,
+    reconciliation.FLOAT_TITLE,
+    reconciliation.LANES_TITLE,
+)
+
 
 class Command(BaseCommand):
     help = "Prove that the ledger is right. Exit code 1 if anything is not."
@@ -39,26 +45,30 @@ class Command(BaseCommand):
             raise CommandError("What went into the pool did not come out of it.")
 
     def _compare_with_chain(self) -> int:
-        title = drift.CHAIN_TITLE
         if not settings.CHAIN_RPC_URL or not settings.KCASH_ADDRESS:
-            self.stdout.write(f"{title:<44} not compared: no chain is configured")
+            self.stdout.write(f"{CHAIN_TITLES[0]:<44} not compared: no chain is configured")
             return 0
         chain = Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
         try:
-            first = self._differences(chain)
-            if first:
+            found = self._wrong(chain)
+            if found:
                 time.sleep(drift.BETWEEN_LOOKS.total_seconds())
-                suspected = {finding.subject for finding in first}
-                second = self._differences(chain)
-                drifted = [finding for finding in second if finding.subject in suspected]
-                return self._report(title, drifted)
+                suspected = {(title, finding.subject) for title, finding in found}
+                found = [
+                    (title, finding)
+                    for title, finding in self._wrong(chain)
+                    if (title, finding.subject) in suspected
+                ]
         except ChainUnavailable as problem:
             raise CommandError(f"The chain could not be asked: {problem}") from problem
-        return self._report(title, [])
+        return sum(
+            self._report(title, [finding for asked, finding in found if asked == title])
+            for title in CHAIN_TITLES
+        )
 
-    def _differences(self, chain: Web3Chain) -> list[Finding]:
-        comparison = reconciliation.compare_with_chain(chain)
-        return comparison.missing + comparison.unbooked
+    def _wrong(self, chain: Web3Chain) -> list[tuple[str, Finding]]:
+        look = reconciliation.look_at_chain(chain)
+        return look.wrong + [(reconciliation.WALLETS_TITLE, one) for one in look.unbooked]
 
     def _report(self, title: str, findings: list[Finding]) -> int:
         self.stdout.write(f"{title:<44} {f'{len(findings)} findings' if findings else 'ok'}")
