@@ -1,7 +1,7 @@
 """What may be withdrawn without anybody being asked, and how soon.
 
 A limit refuses nothing: the KCash is set aside for the gamer at once, and the payout waits for
-staff. The rules are those of the API contract, section 0, and of the README's table of settings.
+staff. How much each limit is, the settings say and the game's own column.
 """
 
 from collections.abc import Sequence

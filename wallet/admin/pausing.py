@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 
 from kgen.common.admin import (
@@ -15,14 +16,17 @@ from kgen.common.admin import (
     Table,
     act,
     badge,
+    kcash,
     link,
+    moment,
     moment_column,
     panel,
     text_column,
 )
+from wallet import float_alarm
 from wallet.admin.cells import NEWEST, VIEWED_BY_ALL
 from wallet.admin.reconciliation import findings_table, run_badge
-from wallet.models import PayoutSwitch, ReconciliationRun
+from wallet.models import PayoutSwitch, ReconciliationRun, SolvencySample
 from wallet.settlement import pausing
 
 
@@ -40,6 +44,28 @@ class PayoutSwitchAdmin(ReadOnlyAdmin[PayoutSwitch]):
     @admin.display(description="payouts")
     def state(self, switch: PayoutSwitch) -> SafeString:
         return badge("paused", bad=True) if switch.is_paused else badge("on", good=True)
+
+
+@panel(PayoutSwitch, "Float wallet", order=5)
+def float_wallet(request: HttpRequest, switch: PayoutSwitch) -> Table:
+    sample = SolvencySample.objects.order_by("-taken_at", "-pk").first()
+    rows: list[tuple[object, ...]] = []
+    if sample is not None:
+        wrong = float_alarm.warnings(sample)
+        verdict = badge("low", bad=True) if wrong else badge("enough", good=True)
+        rows = [
+            (
+                moment(sample.taken_at),
+                kcash(sample.payable),
+                kcash(sample.queued_in),
+                format_html_join(" ", "{}", ((part,) for part in (verdict, *wrong))),
+            )
+        ]
+    return Table(
+        columns=["When", "Can pay", "To be paid now", "State"],
+        rows=rows,
+        empty="Not looked at yet.",
+    )
 
 
 @panel(PayoutSwitch, "Newest reconciliation", order=10)
