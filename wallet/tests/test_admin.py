@@ -106,7 +106,7 @@ def on_the_chain(transaction: WalletTransaction) -> Payout:
         created_at=now,
         closed_at=now,
     )
-    SlotItem.objects.create(slot=slot, payout=payout, position=0, is_open=False)
+    SlotItem.objects.create(slot=slot, payout=payout, wallet=wallet, position=0, is_open=False)
     for seq in range(2):
         Attempt.objects.create(
             slot=slot,
