@@ -8,8 +8,9 @@ from django.db import IntegrityError, ProgrammingError, transaction
 from django.utils import timezone
 
 from accounts.models import Game
-from wallet import approvals
-from wallet.models import Approval, ApprovalRequest, KgenWallet, Payout
+from wallet import approvals, withdrawals
+from wallet.models import Approval, ApprovalRequest, KgenWallet, Payout, Wallet
+from wallet.tests import settling
 from wallet.tests.limiting import SETTLEMENT, linked_wallet, staff, withdraw
 from wallet.tests.parallel import in_parallel
 
@@ -18,7 +19,6 @@ State = Payout.State
 
 @pytest.fixture(autouse=True)
 def _limits(settings) -> None:
-    settings.SETTLEMENT_ADDRESS = SETTLEMENT
     settings.AUTO_APPROVE_PER_GAMER_AND_DAY = 10_000
 
 
@@ -108,6 +108,34 @@ def test_approval_does_not_shorten_the_wait_for_a_new_wallet(settings):
 
     payout.refresh_from_db()
     assert (payout.state, payout.not_before) == (State.PENDING, now + timedelta(hours=24))
+
+
+# --- Past the queue, by the lane -----------------------------------------------------------------
+
+
+def test_lane_pays_what_was_approved_and_nothing_sooner(engine, settings):
+    settings.KGEN_WALLET_WAIT_HOURS = 24
+    wallet, new = linked_wallet(), linked_wallet(kgen_made_at=settling.START)
+    waits = [won_and_withdrawn(wallet, 6000), won_and_withdrawn(new, 1000)]
+    (ann,) = staff("ann")
+
+    engine.settle_all()
+    before = [engine.bench.balance(one.to_address) for one in waits]
+    approve(waits[0], ann)
+    engine.settle_all()
+    approved = [engine.bench.balance(one.to_address) for one in waits]
+    engine.now += timedelta(hours=24)
+    engine.settle_all()
+
+    assert (before, approved) == ([0, 0], [6000, 0])
+    assert [engine.bench.balance(one.to_address) for one in waits] == [6000, 1000]
+    assert set(Payout.objects.values_list("state", flat=True)) == {"COMPLETED"}
+
+
+def won_and_withdrawn(wallet: Wallet, amount: int) -> Payout:
+    settling.win(wallet, amount)
+    done = withdrawals.withdraw(gamer=wallet.gamer, now=settling.START)
+    return Payout.objects.get(pk=done.transaction_uid)
 
 
 # --- Past the code, with the application's login -------------------------------------------------
