@@ -19,6 +19,16 @@ app.conf.beat_schedule = {
         "schedule": 2.0,
         "options": {"expires": 10},
     },
+    "read the chain's events": {
+        "task": "wallet.tasks.read_chain",
+        "schedule": 15.0,
+        "options": {"expires": 15},
+    },
+    "note what is owed and held": {
+        "task": "wallet.tasks.sample_solvency",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "close due tournaments": {
         "task": "tournaments.tasks.close_due_tournaments",
         "schedule": 1.0,

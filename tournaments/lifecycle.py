@@ -15,7 +15,7 @@ from accounts.models import Game
 from kgen.common.errors import Conflict, Invalid, NotFound
 from kgen.common.transactions import requires_transaction
 from tournaments.models import Tournament
-from wallet import prize_pools
+from wallet import prize_pools, solvency
 
 
 class TournamentNotFound(NotFound):
@@ -116,11 +116,12 @@ def create(
 def publish(*, uid: UUID, now: datetime) -> Tournament:
     """Let the clock show the tournament to gamers; from here on its fee and seats are fixed.
 
-    Refuses with TournamentNotFound and AlreadyPublished.
+    Refuses with TournamentNotFound, AlreadyPublished and solvency.FloatUncovered.
     """
     tournament = locked(uid=uid)
     if tournament.phase not in {Tournament.Phase.SETUP, Tournament.Phase.PREPARATION}:
         raise AlreadyPublished
+    solvency.refuse_uncovered()
 
     prize_pools.open_pool(
         tournament_id=tournament.pk, tournament_uid=tournament.uid, game_id=tournament.game_id

@@ -74,6 +74,15 @@ def read(*, chain: ChainReader, now: datetime) -> Reading:
     return Reading(events=found, is_rewound=is_rewound)
 
 
+def was_replaced(chain: ChainReader) -> bool:
+    """Whether final blocks, up to which events were read, are others now; `read` goes back then."""
+    finalized = chain.finalized_block()
+    return any(
+        not _is_current(cursor, chain, finalized=finalized)
+        for cursor in ChainCursor.objects.filter(chain_id=settings.CHAIN_ID)
+    )
+
+
 def _cursors(*, now: datetime) -> list[ChainCursor]:
     """One for the contract of the settings, and for each that was it before."""
     ChainCursor.objects.get_or_create(
@@ -173,10 +182,9 @@ def _row(cursor: ChainCursor, event: "Event", *, now: datetime) -> ChainEvent:
 
 def _rewind(cursor: ChainCursor, chain: ChainReader, *, finalized: int, now: datetime) -> bool:
     """Go back to the newest block that the chain still has, if it has replaced later ones."""
-    newest = cursor.blocks.order_by("-number").first()
-    # A node that lags behind, or has forgotten its oldest blocks, is no evidence of anything.
-    if newest is None or newest.number > finalized or _is_there(newest, chain):
+    if _is_current(cursor, chain, finalized=finalized):
         return False
+    before = cursor.next_block
     ancestor = _common_ancestor(cursor, chain)
     with atomic():
         if not _advance(cursor, to=ancestor + 1, now=now, rewinds=1):
@@ -192,9 +200,15 @@ def _rewind(cursor: ChainCursor, chain: ChainReader, *, finalized: int, now: dat
         "Final blocks were replaced: %s is read again from block %s, and not from %s",
         cursor.settlement_address,
         ancestor + 1,
-        newest.number + 1,
+        before,
     )
     return True
+
+
+def _is_current(cursor: ChainCursor, chain: ChainReader, *, finalized: int) -> bool:
+    """A node that lags behind, or has forgotten its oldest blocks, is no evidence of anything."""
+    newest = cursor.blocks.order_by("-number").first()
+    return newest is None or newest.number > finalized or _is_there(newest, chain)
 
 
 def _common_ancestor(cursor: ChainCursor, chain: ChainReader) -> int:

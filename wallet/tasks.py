@@ -8,8 +8,9 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from wallet import ledger
+from wallet import chain_events, ledger, solvency
 from wallet.models import ReconciliationRun
+from wallet.settlement import reopening
 
 if TYPE_CHECKING:
     from wallet.settlement.chain import Web3Chain
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 # Far enough that a month of failing runs harms nobody.
 LEDGER_MONTHS_AHEAD: Final = timedelta(days=365)
+
+# How far back payments are looked for that a reorg may have taken off the chain.
+LOST_FOR: Final = timedelta(days=7)
 
 # For a full audit of very many transfers.
 AUDIT_SECONDS: Final = 3000
@@ -53,7 +57,29 @@ def reconcile_everything(**_later: object) -> None:
     from wallet import drift  # noqa: PLC0415
 
     drift.forget_old_runs(now=timezone.now())
+    solvency.forget_old_samples(now=timezone.now())
+    _read_chain(looks_for_lost=True)
     _reconcile(ReconciliationRun.Scope.FULL)
+
+
+@shared_task(acks_late=True, reject_on_worker_lost=True, time_limit=AUDIT_SECONDS)
+def read_chain(**_later: object) -> None:
+    """Read what the chain has made final, and book deposits; run every 15 s."""
+    _read_chain(looks_for_lost=False)
+
+
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+def sample_solvency(**_later: object) -> None:
+    """Note what we owe and what we hold; run every minute."""
+    from wallet.settlement.chain import ChainUnavailable  # noqa: PLC0415
+
+    chain = _chain()
+    if chain is None:
+        return
+    try:
+        solvency.take_sample(chain=chain, now=timezone.now())
+    except ChainUnavailable as problem:
+        logger.warning("The chain could not be asked: %s", problem)
 
 
 @shared_task(acks_late=True, reject_on_worker_lost=True, time_limit=AUDIT_SECONDS)
@@ -75,12 +101,29 @@ def _reconcile(scope: ReconciliationRun.Scope) -> None:
         drift.conclude(run, chain=None, now=timezone.now())
 
 
-def _chain() -> "Web3Chain | None":
-    from wallet.settlement.chain import Web3Chain  # noqa: PLC0415
+def _read_chain(*, looks_for_lost: bool) -> None:
+    from wallet.settlement import reorgs  # noqa: PLC0415
+    from wallet.settlement.chain import ChainUnavailable  # noqa: PLC0415
 
-    if not (settings.CHAIN_RPC_URL and settings.KCASH_ADDRESS):
+    chain, now = _chain(), timezone.now()
+    if chain is None:
+        return
+    try:
+        # Before the reading forgets that blocks were replaced.
+        if looks_for_lost or chain_events.was_replaced(chain):
+            reorgs.find_lost(chain=chain, since=now - LOST_FOR, now=now)
+        chain_events.read(chain=chain, now=now)
+    except ChainUnavailable as problem:
+        logger.warning("The chain's events could not be read: %s", problem)
+    reopening.carry_on(now=now)
+
+
+def _chain() -> "Web3Chain | None":
+    from wallet.settlement.chain import connect  # noqa: PLC0415
+
+    if not (settings.CHAIN_RPC_URL and settings.SETTLEMENT_ADDRESS):
         return None
-    return Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
+    return connect()
 
 
 @shared_task(acks_late=True, reject_on_worker_lost=True)

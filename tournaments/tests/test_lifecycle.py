@@ -9,6 +9,9 @@ from tournaments.lifecycle import AlreadyPublished, Schedule, ScheduleOutOfOrder
 from tournaments.models import Tournament
 from tournaments.tests.factories import TournamentFactory
 from wallet import prize_pools
+from wallet.models import SolvencySample
+from wallet.solvency import FloatUncovered
+from wallet.tests.test_solvency import WELL
 
 pytestmark = pytest.mark.django_db
 
@@ -60,6 +63,19 @@ def test_publish_refuses_what_is_published(now):
 
     with pytest.raises(AlreadyPublished):
         lifecycle.publish(uid=tournament.uid, now=now)
+
+
+def test_publish_refuses_while_the_float_does_not_cover_what_is_owed(now):
+    draft = TournamentFactory.create(now=now, published=False)
+    sample = SolvencySample.objects.create(**{**WELL, "bonus": 101})
+
+    with pytest.raises(FloatUncovered):
+        lifecycle.publish(uid=draft.uid, now=now)
+
+    draft.refresh_from_db()
+    assert draft.phase == Tournament.Phase.PREPARATION
+    SolvencySample.objects.filter(pk=sample.pk).update(float_balance=101, float_allowance=101)
+    assert lifecycle.publish(uid=draft.uid, now=now).phase == Tournament.Phase.PUBLISHED
 
 
 def test_publish_refuses_an_unknown_tournament(now):

@@ -227,6 +227,7 @@ class Migration(migrations.Migration):
                     "queued_withdrawals",
                     kgen.common.money.AmountField(decimal_places=0, max_digits=78),
                 ),
+                ("sent_in", kgen.common.money.AmountField(decimal_places=0, max_digits=78)),
                 ("oldest_queued_at", models.DateTimeField(null=True)),
                 ("gas_spent", kgen.common.money.AmountField(decimal_places=0, max_digits=78)),
                 ("lanes", models.JSONField(default=list)),

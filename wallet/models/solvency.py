@@ -27,6 +27,8 @@ class SolvencySample(models.Model):
     queued_in = AmountField()
     queued_out = AmountField()
     queued_withdrawals = AmountField()
+    # Of what is to leave the float, what may have left it before the books say so.
+    sent_in = AmountField()
     oldest_queued_at = models.DateTimeField(null=True)
     # Of the payouts that were made in the last 24 h, in wei.
     gas_spent = AmountField()
@@ -58,4 +60,4 @@ class SolvencySample(models.Model):
 
     @property
     def shortfall(self) -> int:
-        return max(0, self.to_cover - self.payable)
+        return max(0, self.to_cover - self.payable - self.sent_in)
