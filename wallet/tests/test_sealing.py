@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,7 +86,8 @@ def test_each_sealing_has_keys_and_nonces_of_its_own():
 
 @pytest.mark.parametrize("name", ["custody_xpub", "kgen_xpub"])
 def test_a_seed_does_not_open_under_the_public_keys_of_another(name):
-    forged = replace(sealed_by(b"right"), **{name: "xpub-of-another"})
+    changed: dict[str, Any] = {name: "xpub-of-another"}
+    forged = replace(sealed_by(b"right"), **changed)
 
     with pytest.raises(CannotOpen, match="the file has been changed"):
         sealing.open_seed(forged, Passphrase(b"right"))

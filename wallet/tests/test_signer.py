@@ -11,9 +11,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from eth_account.typed_transactions import DynamicFeeTransaction
+from eth_account.typed_transactions.dynamic_fee_transaction import DynamicFeeTransaction
 
 from wallet import custody
 from wallet.settlement import signing
@@ -81,7 +82,7 @@ def without(request: dict[str, object], name: str) -> dict[str, object]:
     return {key: value for key, value in request.items() if key != name}
 
 
-def asked(keeper: Keeper, request: object) -> dict[str, object]:
+def asked(keeper: Keeper, request: object) -> Any:
     line = request if isinstance(request, bytes) else json.dumps(request).encode() + b"\n"
     return json.loads(serving.answer(line, keeper))
 
@@ -177,7 +178,7 @@ def test_everything_else_is_refused_by_name(keeper: Keeper, request_, name):
 def test_the_process_answers_as_the_seed_in_memory_would(signer: Signer):
     signer.start()
     theirs, ours = SocketCustodian(str(signer.socket)), EnvironmentCustodian()
-    message = {
+    message: dict[str, Any] = {
         "hd_index": 3,
         "settlement_address": SETTLEMENT,
         "onchain_id": new_id(),

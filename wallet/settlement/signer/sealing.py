@@ -6,6 +6,7 @@ together with them, so a file cannot be passed off as another wallet's.
 """
 
 import base64
+import hashlib
 import json
 import os
 import secrets
@@ -136,11 +137,17 @@ class Kms:
         return self._key.kind
 
     def wrap(self, data_key: bytes, *, context: str) -> dict[str, Any]:
-        ciphertext = self._key.encrypt(data_key, context=context)
+        ciphertext = self._key.encrypt(data_key, context=_hidden(context))
         return {"name": self._key.name, "ciphertext": base64.b64encode(ciphertext).decode()}
 
     def unwrap(self, wrapped: Mapping[str, Any], *, context: str) -> bytes:
-        return self._key.decrypt(base64.b64decode(wrapped["ciphertext"]), context=context)
+        ciphertext = base64.b64decode(wrapped["ciphertext"])
+        return self._key.decrypt(ciphertext, context=_hidden(context))
+
+
+def _hidden(context: str) -> str:
+    """A cloud writes the context into its logs, where nobody should read public keys of accounts."""
+    return hashlib.sha256(context.encode()).hexdigest()
 
 
 # --- The file -------------------------------------------------------------------------------------

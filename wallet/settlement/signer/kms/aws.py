@@ -13,7 +13,7 @@ from botocore.session import Session
 
 from wallet.settlement.signer.errors import SignerUnavailable
 from wallet.settlement.signer.kms import http
-from wallet.settlement.signer.kms.http import KmsRefused
+from wallet.settlement.signer.kms.http import Answer, KmsRefused
 
 # What KMS answers with 400 although it may well be different in a second.
 _PASSING: Final = ("ThrottlingException", "LimitExceededException")
@@ -72,7 +72,7 @@ class AwsKey:
         }
         return base64.b64decode(self._call("Decrypt", request)["Plaintext"])
 
-    def _call(self, action: str, request: Mapping[str, object]) -> dict[str, Any]:
+    def _call(self, action: str, request: Mapping[str, object]) -> Answer:
         body = json.dumps(request).encode()
         signed = AWSRequest(
             "POST",

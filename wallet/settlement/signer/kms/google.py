@@ -17,7 +17,7 @@ from google.auth.exceptions import GoogleAuthError, TransportError
 
 from wallet.settlement.signer.errors import SignerUnavailable
 from wallet.settlement.signer.kms import http
-from wallet.settlement.signer.kms.http import KmsRefused
+from wallet.settlement.signer.kms.http import Answer, KmsRefused
 
 _URL: Final = "https://cloudkms.googleapis.com/v1/"
 _SCOPE: Final = "https://www.googleapis.com/auth/cloudkms"
@@ -99,7 +99,7 @@ class GoogleKey:
 
     def _call(
         self, method: str, action: str, request: Mapping[str, object] | None = None
-    ) -> dict[str, Any]:
+    ) -> Answer:
         return http.call(
             method,
             f"{_URL}{self.name}{action}",
@@ -153,7 +153,7 @@ class _Transport(transport.Request):
     ) -> _Response:
         try:
             return _Response(
-                httpx.request(
+                http.client().request(
                     method,
                     url,
                     content=body,

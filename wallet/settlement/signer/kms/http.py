@@ -1,6 +1,7 @@
 """One call of a KMS: JSON there, JSON back, and failures told apart by whether to ask again."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 import httpx
@@ -14,12 +15,23 @@ class KmsRefused(SigningRefused):
     """The KMS said no: no such key, no permission, or a request that it does not accept."""
 
 
-def call(
-    method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None
-) -> dict[str, Any]:
+class Answer(dict[str, Any]):
+    """Of which every field that is read must be there."""
+
+    def __missing__(self, name: str) -> object:
+        raise SignerUnavailable(f"The KMS answered without {name}.")
+
+
+@cache
+def client() -> httpx.Client:
+    """Kept, because of all the certificates that a new one reads."""
+    return httpx.Client(timeout=PATIENCE)
+
+
+def call(method: str, url: str, *, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
     """Raises SignerUnavailable, KmsRefused."""
     try:
-        response = httpx.request(method, url, headers=dict(headers), content=body, timeout=PATIENCE)
+        response = client().request(method, url, headers=dict(headers), content=body)
     except httpx.HTTPError as problem:
         raise SignerUnavailable(f"{_host(url)}: {type(problem).__name__} {problem}") from problem
     if response.status_code == 429 or response.status_code >= 500:
@@ -32,7 +44,7 @@ def call(
         told = None
     if not isinstance(told, dict):
         raise SignerUnavailable(f"{_host(url)} answered with something that is no JSON object.")
-    return told
+    return Answer(told)
 
 
 def _host(url: str) -> str:
