@@ -184,7 +184,9 @@ class Chain(Protocol):
 
     def total_supply(self, *, block: int) -> int: ...
 
-    def is_paused(self, settlement_address: str) -> bool: ...
+    def is_paused(self, settlement_address: str, *, block: int | None = None) -> bool:
+        """Whether the contract pays nothing, at a block or else at the newest one."""
+        ...
 
     def float_wallet(self, settlement_address: str) -> str: ...
 
@@ -442,8 +444,8 @@ class Web3Chain:
     def total_supply(self, *, block: int) -> int:
         return int(self._view("KCash", self._kcash_address, "totalSupply", block=block))
 
-    def is_paused(self, settlement_address: str) -> bool:
-        return bool(self._view("Settlement", settlement_address, "paused"))
+    def is_paused(self, settlement_address: str, *, block: int | None = None) -> bool:
+        return bool(self._view("Settlement", settlement_address, "paused", block=block))
 
     def float_wallet(self, settlement_address: str) -> str:
         return str(self._view("Settlement", settlement_address, "floatWallet")).lower()

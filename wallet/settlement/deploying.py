@@ -39,8 +39,7 @@ def deploy(url: str, *, admin_key: str, float_key: str, operator_address: str) -
     web3 = Web3(HTTPProvider(url))
     admin: LocalAccount = Account.from_key(admin_key)
     float_wallet: LocalAccount = Account.from_key(float_key)
-    operator = Web3.to_checksum_address(operator_address)
-    for address in (admin.address, float_wallet.address, operator):
+    for address in (admin.address, float_wallet.address, operator_address):
         answer = web3.provider.make_request(
             RPCEndpoint("hardhat_setBalance"), [address, hex(_GAS_MONEY)]
         )
@@ -48,12 +47,32 @@ def deploy(url: str, *, admin_key: str, float_key: str, operator_address: str) -
             raise RuntimeError(f"this node cannot give {address} gas money: {answer['error']}")
 
     kcash = _create(web3, admin, "KCash", admin.address, SUPPLY)
+    _send(web3, admin, kcash.functions.transfer(float_wallet.address, FLOAT).build_transaction)
+    settlement = deploy_settlement(
+        url,
+        kcash=kcash.address,
+        admin_key=admin_key,
+        float_key=float_key,
+        operator_address=operator_address,
+    )
+    return Contracts(kcash=kcash.address.lower(), settlement=settlement)
+
+
+def deploy_settlement(
+    url: str, *, kcash: str, admin_key: str, float_key: str, operator_address: str
+) -> str:
+    """Deploy a Settlement of its own for a KCash that is there, and make it ready to pay."""
+    web3 = Web3(HTTPProvider(url))
+    admin: LocalAccount = Account.from_key(admin_key)
+    float_wallet: LocalAccount = Account.from_key(float_key)
+    operator = Web3.to_checksum_address(operator_address)
+    token = web3.eth.contract(address=Web3.to_checksum_address(kcash), abi=artifact("KCash")["abi"])
     caps = (BATCH_CAP, DAY_CAP)
     settlement = _create(
         web3,
         admin,
         "Settlement",
-        kcash.address,
+        token.address,
         float_wallet.address,
         admin.address,
         MAX_ITEMS,
@@ -64,9 +83,8 @@ def deploy(url: str, *, admin_key: str, float_key: str, operator_address: str) -
         holder = operator if role == "OPERATOR" else admin.address
         granted = settlement.functions[role]().call()
         _send(web3, admin, settlement.functions.grantRole(granted, holder).build_transaction)
-    _send(web3, admin, kcash.functions.transfer(float_wallet.address, FLOAT).build_transaction)
-    _send(web3, float_wallet, kcash.functions.approve(settlement.address, FLOAT).build_transaction)
-    return Contracts(kcash=kcash.address.lower(), settlement=settlement.address.lower())
+    _send(web3, float_wallet, token.functions.approve(settlement.address, FLOAT).build_transaction)
+    return str(settlement.address).lower()
 
 
 def chain_id(url: str) -> int:
