@@ -11,7 +11,7 @@ pytestmark = pytest.mark.chaos
 def test_reorgs_before_finality_take_back_nothing_that_was_booked(rig: Rig):
     rig.work(2)
 
-    for depth in [1, 2, 3] * 2:
+    for depth in [1, 2, 3, 3]:
         rig.miner.rest()
         wallets = rig.crowd(3)
         waiting = Payout.objects.filter(wallet__in=wallets)
