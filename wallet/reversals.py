@@ -13,6 +13,8 @@ from wallet.models import Payout, WalletTransaction
 State = Payout.State
 SyncStatus = WalletTransaction.SyncStatus
 
+_UNSUBMITTED = (State.AWAITING_APPROVAL, State.PENDING)
+
 
 class NotBeingVoided(Conflict):
     code = "PAYOUT_NOT_BEING_VOIDED"
@@ -24,14 +26,15 @@ def give_back(*, withdrawal_uid: UUID, now: datetime) -> WalletTransaction:
     """End the void of a withdrawal: release its hold, write the opposite REVERSAL, complete both.
 
     The caller has seen that its id on the chain is void in a final block; nothing here asks the
-    chain. Raises NotBeingVoided (API contract, section 2).
+    chain. What was never submitted has no id there. Raises NotBeingVoided (API contract, section 2).
     """
     withdrawal = WalletTransaction.objects.get(
         uid=withdrawal_uid, type=WalletTransaction.Type.WITHDRAW
     )
     wallet = custody.lock(withdrawal.wallet_id)
     payout = Payout.objects.select_for_update(no_key=True).get(uid=withdrawal_uid)
-    if payout.state != State.VOIDING:
+    was_never_submitted = payout.onchain_id is None and payout.state in _UNSUBMITTED
+    if payout.state != State.VOIDING and not was_never_submitted:
         raise NotBeingVoided(details={"state": payout.state})
 
     reversal = transactions.record(

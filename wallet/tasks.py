@@ -23,23 +23,41 @@ LEDGER_MONTHS_AHEAD: Final = timedelta(days=365)
 # How far back payments are looked for that a reorg may have taken off the chain.
 LOST_FOR: Final = timedelta(days=7)
 
+# A tick that finds no worker for so long is worth nothing: the next one does the same.
+TICK_EXPIRES_SECONDS: Final = 10
+
 # For a full audit of very many transfers.
 AUDIT_SECONDS: Final = 3000
 
 
 @shared_task(acks_late=True, reject_on_worker_lost=True)
 def settle_tick(**_later: object) -> None:
-    """Take every payout one step further towards the chain; run by the clock, or by a nudge."""
+    """Have each lane take its payouts one step further; run by the clock, or by a nudge."""
     if not (settings.CHAIN_RPC_URL and settings.SETTLEMENT_ADDRESS):
         return
-    # Views nudge this task, and web3, which these need, must not be loaded where they run.
+    # Side by side where there are workers for it; the first lane is this worker's.
+    for number in range(1, len(settings.OPERATOR_KEYS)):
+        settle_lane.apply_async(args=(number,), expires=TICK_EXPIRES_SECONDS)
+    settle_lane(0)
+
+
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+def settle_lane(number: int, **_later: object) -> None:
+    """Take every payout of one lane one step further towards the chain."""
+    # Views nudge these tasks, and web3, which this needs, must not be loaded where they run.
     from wallet.settlement.chain import ChainUnavailable  # noqa: PLC0415
-    from wallet.settlement.lane import tick_environment_lane  # noqa: PLC0415
+    from wallet.settlement.lane import tick_configured_lane  # noqa: PLC0415
+    from wallet.settlement.signing import SignerUnavailable  # noqa: PLC0415
+    from wallet.settlement.verifying import WrongChain  # noqa: PLC0415
 
     try:
-        run = tick_environment_lane(now=timezone.now())
+        run = tick_configured_lane(number, now=timezone.now())
     except ChainUnavailable as problem:
         logger.warning("The chain does not answer: %s", problem)
+    except SignerUnavailable as problem:
+        logger.warning("Lane %s has no signer: %s", number, problem)
+    except WrongChain as problem:
+        logger.error("Lane %s refuses to work: %s", number, problem)
     else:
         logger.debug("%s", run)
 

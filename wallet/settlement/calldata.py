@@ -1,6 +1,6 @@
 """Calls to the Settlement contract as bytes, and the hashes that its signatures are made over.
 
-Every argument is an array of structs of fixed size, so the ABI encoding is words in a row; that is
+Every argument is an array of things of fixed size, so the ABI encoding is words in a row; that is
 all of the ABI that is needed here.
 """
 
@@ -90,6 +90,10 @@ def permit_many(permits: Sequence[SignedPermit]) -> bytes:
         len(permits),
         b"".join(structs),
     )
+
+
+def void_ids(onchain_ids: Sequence[str]) -> bytes:
+    return _call("voidIds(bytes32[])", len(onchain_ids), _words(*onchain_ids))
 
 
 def payout_digest(

@@ -7,6 +7,7 @@ never because time went by or because a node said no.
 import logging
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from django.db.models import QuerySet
 from django.db.transaction import atomic
@@ -15,13 +16,23 @@ from kgen.common.transactions import requires_transaction
 from wallet import ledger
 from wallet.models import Payout, Permit, Slot, WalletTransaction
 from wallet.models.settlement import MAX_TRIES
-from wallet.settlement import payouts
+from wallet.settlement import payouts, voiding
 from wallet.settlement.calldata import PERMIT_VALUE
-from wallet.settlement.chain import Chain, Outcome, Receipt, error_name
+from wallet.settlement.chain import (
+    UNUSED,
+    VOIDED,
+    Chain,
+    Outcome,
+    Receipt,
+    error_name,
+    payment_record,
+)
 
 logger = logging.getLogger(__name__)
 
 State = Payout.State
+
+_ENDED_OTHERWISE: Final = "its id is paid or voided otherwise"
 
 
 @dataclass(frozen=True)
@@ -40,19 +51,17 @@ def confirm(*, operator_id: int, chain: Chain, now: datetime) -> int:
     for slot in Slot.objects.filter(operator=operator_id, state=Slot.State.OPEN).order_by("nonce"):
         receipt = _receipt(slot, chain)
         if receipt is None:
-            closed += _look_for_missing(slot, finalized=finalized, chain=chain, now=now)
+            closed += _look_for_missing(slot, chain=chain, now=now)
         elif receipt.block_number > finalized:
             _mark_mined(slot, receipt, now=now)
-        elif slot.action == Slot.Action.PERMIT:
-            closed += _finish_permits(slot, chain=chain, now=now)
         else:
-            closed += _finish_payouts(slot, receipt, finalized=finalized, chain=chain, now=now)
+            closed += _finish(slot, receipt, finalized=finalized, chain=chain, now=now)
     return closed
 
 
 def _receipt(slot: Slot, chain: Chain) -> Receipt | None:
     """Any attempt may be the one that was mined; only one can be."""
-    for tx_hash in slot.attempts.order_by("-seq").values_list("tx_hash", flat=True):
+    for tx_hash in _hashes(slot):
         receipt = chain.receipt(tx_hash)
         if receipt is not None:
             return receipt
@@ -67,28 +76,53 @@ def _mark_mined(slot: Slot, receipt: Receipt, *, now: datetime) -> None:
         return
     with atomic():
         if _still_open(slot).update(mined_block=receipt.block_number):
-            payouts.move(_payouts(slot), to=State.CONFIRMING, now=now)
+            _follow(slot, to=State.CONFIRMING, now=now)
 
 
-def _look_for_missing(slot: Slot, *, finalized: int, chain: Chain, now: datetime) -> bool:
+def _look_for_missing(slot: Slot, *, chain: Chain, now: datetime) -> bool:
     if slot.mined_block is not None:
         logger.warning("Slot %s was dropped from block %s by a reorg", slot.pk, slot.mined_block)
         with atomic():
             if _still_open(slot).update(mined_block=None):
-                payouts.move(_payouts(slot), to=State.SUBMITTED, now=now)
-    if not _nonce_is_gone(slot, block="latest", chain=chain):
-        return False  # the usual case, and a node need not keep old state to say so
-    if not _nonce_is_gone(slot, block=finalized, chain=chain):
+                _follow(slot, to=State.SUBMITTED, now=now)
+    address = slot.operator.address
+    # The usual case, and cheap.
+    if chain.nonce(address, block="latest") <= slot.nonce:
         return False
-    # Looked for once more: it may have been mined, and made final, since the first look.
-    return _receipt(slot, chain) is None and _bury(slot, now=now)
+    known = _hashes(slot)
+    if not chain.is_lost(address=address, nonce=slot.nonce, tx_hashes=known):
+        return False
+    # One that was stored meanwhile may be the one that has the nonce.
+    return _hashes(slot) == known and _bury(slot, now=now)
 
 
-def _nonce_is_gone(slot: Slot, *, block: int | str, chain: Chain) -> bool:
-    return chain.nonce(slot.operator.address, block=block) > slot.nonce
+def _hashes(slot: Slot) -> list[str]:
+    return list(slot.attempts.order_by("-seq").values_list("tx_hash", flat=True))
+
+
+def _follow(slot: Slot, *, to: Payout.State, now: datetime) -> None:
+    """A payout stands where its slot does; one whose id is being voided is VOIDING all the way."""
+    if slot.action == Slot.Action.SETTLE:
+        payouts.move(_payouts(slot), to=to, now=now)
 
 
 # --- Final ---------------------------------------------------------------------------------------
+
+
+def _finish(slot: Slot, receipt: Receipt, *, finalized: int, chain: Chain, now: datetime) -> bool:
+    try:
+        match slot.action:
+            case Slot.Action.PERMIT:
+                return _finish_permits(slot, chain=chain, now=now)
+            case Slot.Action.VOID:
+                return _finish_voids(slot, finalized=finalized, chain=chain, now=now)
+            case _:
+                return _finish_payouts(slot, receipt, finalized=finalized, chain=chain, now=now)
+    except ledger.LedgerError:
+        # Such as KCash that left a wallet before the deposit that brought it was booked. The slot
+        # stays open, and closes by itself once the books can follow; the others must not wait.
+        logger.exception("The books cannot follow slot %s yet", slot.pk)
+        return False
 
 
 def _bury(slot: Slot, *, now: datetime) -> bool:
@@ -97,7 +131,7 @@ def _bury(slot: Slot, *, now: datetime) -> bool:
         if not _close(slot, as_=Slot.State.DEAD, now=now):
             return False
         logger.error("Nonce %s of slot %s was used by somebody else", slot.nonce, slot.pk)
-        payouts.move(_payouts(slot), to=State.PENDING, now=now)
+        _follow(slot, to=State.PENDING, now=now)
         slot.items.update(is_open=False)
         slot.permits.update(state=Permit.State.FAILED)
         return True
@@ -138,15 +172,64 @@ def _finish_payouts(
             payout.error = verdict.error
             if verdict.to in (State.PENDING, State.FAILED):
                 payout.tries += 1
-            if verdict.receipt is not None:
-                payout.tx_hash = verdict.receipt.tx_hash
-                payout.block_number = verdict.receipt.block_number
-                payout.gas_fee = verdict.receipt.gas_share
+            _name_place(payout, verdict.receipt)
             by_state.setdefault(verdict.to, []).append(payout)
         for state, moved in by_state.items():
             payouts.move(moved, to=state, now=now)
         _book(by_state.get(State.COMPLETED, []))
         return True
+
+
+def _finish_voids(slot: Slot, *, finalized: int, chain: Chain, now: datetime) -> bool:
+    """What the contract has recorded is what counts: a payment may have come before the void."""
+    # By wallet, as everybody takes the locks of wallets.
+    carried = list(_payouts(slot).order_by("wallet_id", "seq"))
+    records = chain.records(
+        [str(payout.onchain_id) for payout in carried],
+        settlement_address=slot.settlement_address,
+        block=finalized,
+    )
+    verdicts = [
+        _verdict_of_record(payout, record, slot, finalized=finalized, chain=chain)
+        for payout, record in zip(carried, records, strict=True)
+    ]
+    with atomic():
+        if not _close(slot, as_=Slot.State.FINAL, now=now):
+            return False
+        slot.items.update(is_open=False)
+        for payout, verdict in zip(carried, verdicts, strict=True):
+            if verdict.to == State.VOIDED:
+                voiding.end_void(payout, now=now)
+                continue
+            payout.error = verdict.error or payout.error
+            _name_place(payout, verdict.receipt)
+            payouts.move([payout], to=verdict.to, now=now)
+            if verdict.to == State.COMPLETED:
+                _book([payout])
+        return True
+
+
+def _verdict_of_record(
+    payout: Payout, record: bytes, slot: Slot, *, finalized: int, chain: Chain
+) -> _Verdict:
+    paid = payment_record(
+        from_address=payout.from_address, to_address=payout.to_address, amount=payout.amount
+    )
+    if record == VOIDED:
+        return _Verdict(State.VOIDED)
+    if record == UNUSED:
+        logger.error("The void of payout %s had no effect; it is tried again", payout.pk)
+        return _Verdict(State.VOIDING)
+    receipt = None
+    if record == paid:
+        receipt = chain.settled(
+            str(payout.onchain_id), settlement_address=slot.settlement_address, block=finalized
+        )
+    if receipt is None:
+        logger.error("Payout %s needs a person: its id was paid otherwise", payout.pk)
+        return _Verdict(State.REVIEW, error=_ENDED_OTHERWISE)
+    logger.warning("Payout %s was paid before it could be voided", payout.pk)
+    return _Verdict(State.COMPLETED, receipt=receipt)
 
 
 def _verdict(
@@ -169,7 +252,7 @@ def _verdict(
         case None if not receipt.is_success:
             return _tried(payout, "the whole batch was reverted")
     logger.error("Payout %s needs a person: the contract answered %s", payout.pk, outcome)
-    return _Verdict(State.REVIEW, error="its id is paid or voided otherwise")
+    return _Verdict(State.REVIEW, error=_ENDED_OTHERWISE)
 
 
 def _tried(payout: Payout, error: str) -> _Verdict:
@@ -177,6 +260,13 @@ def _tried(payout: Payout, error: str) -> _Verdict:
         return _Verdict(State.PENDING, error=error)
     logger.error("Payout %s has used up its tries: %s", payout.pk, error)
     return _Verdict(State.FAILED, error=error)
+
+
+def _name_place(payout: Payout, receipt: Receipt | None) -> None:
+    if receipt is not None:
+        payout.tx_hash = receipt.tx_hash
+        payout.block_number = receipt.block_number
+        payout.gas_fee = receipt.gas_share
 
 
 @requires_transaction

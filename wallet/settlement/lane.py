@@ -4,30 +4,28 @@ Each step reads what is stored and leaves something stored, so a run may stop an
 or run beside another one.
 """
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
 from wallet import transactions
 from wallet.models import Operator
+from wallet.settlement import chain as chains
+from wallet.settlement import lanes, signing, verifying
 from wallet.settlement.batching import group_transactions
 from wallet.settlement.broadcasting import broadcast
-from wallet.settlement.chain import Chain, Web3Chain
+from wallet.settlement.chain import Chain, Fees
 from wallet.settlement.confirming import confirm
-from wallet.settlement.repricing import reprice
-from wallet.settlement.signing import (
-    Custodian,
-    EnvironmentCustodian,
-    EnvironmentOperator,
-    OperatorSigner,
-)
+from wallet.settlement.repricing import reprice, sign_slots
+from wallet.settlement.signing import Custodian, OperatorSigner, SignerUnavailable
 from wallet.settlement.submitting import submit
+from wallet.settlement.verifying import WrongChain
 
-
-class WrongChain(Exception):
-    """The node, or the contract on it, is not the one that the settings name."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,58 +42,89 @@ class Run:
 def tick(*, chain: Chain, signer: OperatorSigner, custodian: Custodian, now: datetime) -> Run:
     """Take every payout of the lane as far as it can go now.
 
-    Raises WrongChain, and ChainUnavailable when the node cannot be read.
+    Raises WrongChain, ChainUnavailable when the node cannot be read, and SignerUnavailable when the
+    operator's address is not known yet. A signer that is away later holds up only what it signs.
     """
-    operator_id = open_lane(chain=chain, signer=signer).pk
+    try:
+        operator_id = open_lane(chain=chain, signer=signer).pk
+    except WrongChain as wrong:
+        lanes.pause_address(signer.address, reason=str(wrong), now=now)
+        raise
     closed = confirm(operator_id=operator_id, chain=chain, now=now)
     fees = chain.fees()
-    repriced = reprice(operator_id=operator_id, fees=fees, signer=signer, now=now)
     grouped = group_transactions(now=now)
-    submitted = 0
-    # While the contract is paused every batch would be reverted, and use up a try of its payouts.
-    if not chain.is_paused(settings.SETTLEMENT_ADDRESS):
-        while submit(
-            operator_id=operator_id, fees=fees, signer=signer, custodian=custodian, now=now
-        ):
-            submitted += 1
+    submitted = _submit(operator_id, chain=chain, fees=fees, custodian=custodian, now=now)
+    repriced = _sign(operator_id, fees=fees, signer=signer, now=now)
     sent = broadcast(operator_id=operator_id, chain=chain, now=now)
     return Run(
-        closed=closed,
-        repriced=int(repriced is not None),
-        grouped=grouped,
-        submitted=submitted,
-        sent=sent,
+        closed=closed, repriced=int(repriced), grouped=grouped, submitted=submitted, sent=sent
     )
 
 
-def tick_environment_lane(*, now: datetime) -> Run:
-    """Run the lane whose node and keys the settings name. Raises as `tick`."""
-    chain, signer, custodian = _environment_lane()
-    return tick(chain=chain, signer=signer, custodian=custodian, now=now)
+def _submit(
+    operator_id: int, *, chain: Chain, fees: Fees, custodian: Custodian, now: datetime
+) -> int:
+    submitted = 0
+    try:
+        while submit(operator_id=operator_id, chain=chain, fees=fees, custodian=custodian, now=now):
+            submitted += 1
+    except SignerUnavailable as problem:
+        logger.warning("The custodian does not sign: %s", problem)
+    return submitted
+
+
+def _sign(operator_id: int, *, fees: Fees, signer: OperatorSigner, now: datetime) -> bool:
+    """Whether a price was raised."""
+    try:
+        sign_slots(operator_id=operator_id, fees=fees, signer=signer, now=now)
+        return reprice(operator_id=operator_id, fees=fees, signer=signer, now=now)
+    except SignerUnavailable as problem:
+        logger.warning("Operator %s does not sign: %s", operator_id, problem)
+        return False
+
+
+def tick_configured_lane(number: int, *, now: datetime) -> Run:
+    """Run one of the lanes whose node and keys the settings name. Raises as `tick`."""
+    chain, signers, custodian = _configured()
+    return tick(chain=chain, signer=signers[number], custodian=custodian, now=now)
 
 
 def open_lane(*, chain: Chain, signer: OperatorSigner) -> Operator:
-    """The lane's row, which starts at the nonce that the chain has reached. Raises WrongChain."""
-    if chain.chain_id() != settings.CHAIN_ID:
-        raise WrongChain(f"The node is on chain {chain.chain_id()}, not {settings.CHAIN_ID}.")
-    float_wallet = chain.float_wallet(settings.SETTLEMENT_ADDRESS)
-    if float_wallet != transactions.float_address():
-        raise WrongChain(f"The contract pays from {float_wallet}, not {settings.FLOAT_ADDRESS}.")
-    lane = Operator.objects.filter(address=signer.address, chain_id=settings.CHAIN_ID).first()
-    if lane is not None:
-        return lane
-    lane, _ = Operator.objects.get_or_create(
-        address=signer.address,
-        chain_id=settings.CHAIN_ID,
-        defaults={"next_nonce": chain.nonce(signer.address, block="pending")},
-    )
+    """The lane's row, which starts at the nonce that the chain has reached.
+
+    Raises WrongChain, ChainUnavailable, SignerUnavailable.
+    """
+    _verify(chain)
+    address = signer.address
+    lane = Operator.objects.filter(address=address, chain_id=settings.CHAIN_ID).first()
+    if lane is None:
+        lane, _ = Operator.objects.get_or_create(
+            address=address,
+            chain_id=settings.CHAIN_ID,
+            defaults={"next_nonce": chain.nonce(address, block="pending")},
+        )
     return lane
 
 
-@cache
-def _environment_lane() -> tuple[Chain, OperatorSigner, Custodian]:
-    return (
-        Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS),
-        EnvironmentOperator(),
-        EnvironmentCustodian(),
+_verified: WeakKeyDictionary[Chain, tuple[str, ...]] = WeakKeyDictionary()
+
+
+def _verify(chain: Chain) -> None:
+    """The contracts once for each connection, since they cannot change; the chain each time."""
+    named = (settings.KCASH_ADDRESS, settings.SETTLEMENT_ADDRESS, transactions.float_address())
+    if _verified.get(chain) == named and chain.chain_id() == settings.CHAIN_ID:
+        return
+    kcash_address, settlement_address, float_address = named
+    verifying.verify(
+        chain,
+        chain_id=settings.CHAIN_ID,
+        kcash_address=kcash_address,
+        settlement_address=settlement_address,
+        float_address=float_address,
     )
+    _verified[chain] = named
+
+
+@cache
+def _configured() -> tuple[Chain, tuple[OperatorSigner, ...], Custodian]:
+    return chains.connect(), signing.operators(), signing.custodian()

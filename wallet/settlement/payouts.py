@@ -10,8 +10,8 @@ from wallet.models import Payout, WalletTransaction
 State = Payout.State
 SyncStatus = WalletTransaction.SyncStatus
 
-# API contract, section 2. A voided payout is not here: its end depends on what it paid for, and
-# that of a withdrawal is `wallet.reversals`.
+# API contract, section 2. A voided withdrawal is not here: its end is that of `wallet.reversals`. A
+# voided net payout covers nothing any more.
 _SYNC_STATUS: Final[Mapping[str, str]] = {
     State.AWAITING_APPROVAL: SyncStatus.PENDING,
     State.PENDING: SyncStatus.PENDING,
@@ -21,6 +21,7 @@ _SYNC_STATUS: Final[Mapping[str, str]] = {
     State.VOIDING: SyncStatus.PROCESSING,
     State.FAILED: SyncStatus.FAILED,
     State.COMPLETED: SyncStatus.COMPLETED,
+    State.VOIDED: SyncStatus.PENDING,
 }
 
 
@@ -41,6 +42,7 @@ def move(payouts: Iterable[Payout], *, to: Payout.State, now: datetime) -> None:
             "settlement_address",
             "onchain_id",
             "tries",
+            "not_before",
             "error",
             "tx_hash",
             "block_number",

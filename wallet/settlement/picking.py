@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from kgen.common.transactions import requires_transaction
-from wallet.models import Payout, Permit, WalletTransaction
+from wallet.models import Payout, Permit, SlotItem, WalletTransaction
 from wallet.settlement import batching
 
 Kind = Payout.Kind
@@ -52,7 +52,11 @@ def _heads(operator_id: int, *, now: datetime) -> QuerySet[Payout]:
         settlement_address=settings.SETTLEMENT_ADDRESS,
         state=Permit.State.OPEN,
     ).exclude(slot__operator=operator_id)
-    return _ready(now=now).filter(~Exists(ahead), ~Exists(_uncovered()), ~Exists(elsewhere))
+    # One that fails may leave another one of the wallet in a slot behind it, such as a void.
+    under_way = SlotItem.objects.filter(wallet=OuterRef("wallet"), is_open=True)
+    return _ready(now=now).filter(
+        ~Exists(ahead), ~Exists(_uncovered()), ~Exists(under_way), ~Exists(elsewhere)
+    )
 
 
 def _riders(heads: Collection[Payout], *, now: datetime) -> QuerySet[Payout]:

@@ -22,7 +22,7 @@ def _window(settings) -> None:
 
 @pytest.fixture
 def wallet(db):
-    linked = KgenWalletFactory.create()
+    linked = KgenWalletFactory.create(now=START)
     wallet = WalletFactory.create()
     wallet.gamer.kgen_account = linked.account
     wallet.gamer.save()

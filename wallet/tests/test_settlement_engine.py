@@ -10,13 +10,26 @@ from web3 import Web3
 from wallet import ledger, withdrawals
 from wallet.ledger import KGEN_OUT
 from wallet.models import Attempt, LedgerAccount, Payout, Permit, Slot, Transfer
-from wallet.settlement import calldata
+from wallet.settlement import calldata, networks
 from wallet.settlement.batching import group_transactions
+from wallet.settlement.chain import Fees
 from wallet.settlement.confirming import confirm
+from wallet.settlement.repricing import sign_slots
+from wallet.settlement.signing import EnvironmentOperator, SignedTransaction, SignerUnavailable
 from wallet.settlement.submitting import MAX_OPEN_SLOTS, submit
 from wallet.tests.chain import new_address
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
-from wallet.tests.settling import Engine, give_bonus, join, lost, payout_of, receipt_of, status, win
+from wallet.tests.settling import (
+    START,
+    Engine,
+    give_bonus,
+    join,
+    lost,
+    payout_of,
+    receipt_of,
+    status,
+    win,
+)
 
 State = Payout.State
 
@@ -36,7 +49,7 @@ def wallet(db):
 
 @pytest.fixture
 def kgen_wallet(wallet):
-    linked = KgenWalletFactory.create()
+    linked = KgenWalletFactory.create(now=START)
     wallet.gamer.kgen_account = linked.account
     wallet.gamer.save()
     return linked
@@ -167,25 +180,93 @@ def test_the_cost_of_a_batch_is_shared_by_its_payouts(engine: Engine):
 # --- Crashes: whatever is lost, the next run goes on and pays once -------------------------------
 
 
-def test_a_crash_while_signing_leaves_nothing_behind(engine: Engine, wallet):
+class DyingSigner:
+    """Ends as it is told to, in place of a signature."""
+
+    def __init__(self, engine: Engine, problem: type[Exception]) -> None:
+        self.address = engine.signer.address
+        self._problem = problem
+
+    def sign_call(self, **_call: object) -> NoReturn:
+        raise self._problem
+
+
+def test_a_crash_while_signing_leaves_a_slot_that_the_next_run_signs(engine: Engine, wallet):
     bonus = give_bonus(wallet)
     operator = engine.open_lane()
     nonce = operator.next_nonce
-
-    class DyingSigner:
-        address = engine.signer.address
-
-        def sign_call(self, **_call: object) -> NoReturn:
-            raise Crash
-
-    healthy, engine.signer = engine.signer, DyingSigner()
+    healthy, engine.signer = engine.signer, DyingSigner(engine, Crash)
     with pytest.raises(Crash):
         engine.tick()
     operator.refresh_from_db()
-    assert (Slot.objects.count(), operator.next_nonce) == (0, nonce)
-    assert (payout_of(bonus).state, status(bonus)) == ("PENDING", "PENDING")
+    assert (Slot.objects.get().nonce, operator.next_nonce) == (nonce, nonce + 1)
+    assert (payout_of(bonus).state, Attempt.objects.count()) == ("SUBMITTED", 0)
 
     engine.signer = healthy
+    engine.settle_all()
+    assert (Slot.objects.count(), Attempt.objects.count()) == (1, 1)
+    assert engine.onchain(wallet) == 50
+
+
+def test_an_operator_who_does_not_sign_holds_up_what_is_not_signed_yet(engine: Engine, wallet):
+    first = give_bonus(wallet)
+    engine.tick()
+    healthy, engine.signer = engine.signer, DyingSigner(engine, SignerUnavailable)
+    second = give_bonus(WalletFactory.create())
+
+    for _ in range(3):
+        engine.tick()
+        engine.finalize()
+    assert (status(first), status(second)) == ("COMPLETED", "PROCESSING")
+    assert Attempt.objects.count() == 1
+
+    engine.signer = healthy
+    engine.settle_all()
+    assert status(second) == "COMPLETED"
+
+
+class AbsentCustodian:
+    def sign_permit(self, **_asked: object) -> NoReturn:
+        raise SignerUnavailable
+
+    def sign_payout(self, **_asked: object) -> NoReturn:
+        raise SignerUnavailable
+
+
+def test_a_custodian_who_does_not_sign_leaves_everything_as_it_is(
+    engine: Engine, wallet, kgen_wallet
+):
+    win(wallet, 70)
+    withdraw(wallet)
+    healthy, engine.custodian = engine.custodian, AbsentCustodian()
+
+    engine.tick()
+
+    assert set(Payout.objects.values_list("state", "onchain_id")) == {("PENDING", None)}
+    assert (Slot.objects.count(), Permit.objects.count()) == (0, 0)
+    engine.custodian = healthy
+    engine.settle_all()
+    assert engine.bench.balance(kgen_wallet.address) == 70
+
+
+def test_of_two_who_sign_a_slot_at_once_one_is_stored(engine: Engine, wallet):
+    give_bonus(wallet)
+
+    class Racing(EnvironmentOperator):
+        """While it signs, somebody else signs the same, at another price, and is faster."""
+
+        def sign_call(self, **call) -> SignedTransaction:
+            signed = super().sign_call(**call)
+            if call["max_fee"] < 10**12:
+                dearer = Fees(base=10**12, tip=1)
+                sign_slots(operator_id=lane, fees=dearer, signer=self, now=engine.now)
+            return signed
+
+    lane = engine.open_lane().pk
+    engine.signer = Racing()
+    engine.tick()
+
+    assert Attempt.objects.get().max_fee == networks.of(31337).fee_cap
     engine.settle_all()
     assert engine.onchain(wallet) == 50
 
@@ -313,6 +394,7 @@ def test_a_payout_that_fails_is_tried_again_alone(engine: Engine, wallet):
     drain(engine, wallet)
     fee, other = join(wallet, 10), give_bonus(WalletFactory.create())
 
+    # The permit is not mined yet, so that nobody can foresee how the payout fares.
     engine.tick()
     engine.finalize()
     engine.tick()
@@ -492,8 +574,8 @@ def test_a_lane_keeps_few_nonces_open_and_leaves_no_gap(engine: Engine):
     slots = [
         submit(
             operator_id=operator.pk,
+            chain=engine.chain,
             fees=engine.chain.fees(),
-            signer=engine.signer,
             custodian=engine.custodian,
             now=engine.now,
             batch=1,

@@ -10,6 +10,7 @@ from django.db.transaction import atomic
 from wallet import tasks
 from wallet.models import Attempt, Operator, Payout, Slot
 from wallet.settlement import lane
+from wallet.settlement.verifying import WrongChain
 from wallet.tests.chain import Bench
 from wallet.tests.factories import WalletFactory
 from wallet.tests.settling import Engine, give_bonus, payout_of
@@ -32,7 +33,7 @@ def test_a_lane_on_the_wrong_chain_or_contract_does_nothing(
     bonus = give_bonus(WalletFactory.create())
     setattr(settings, setting, value)
 
-    with pytest.raises(lane.WrongChain):
+    with pytest.raises(WrongChain):
         engine.tick()
 
     assert (bonus.payout, Slot.objects.count()) == (None, 0)
@@ -58,12 +59,12 @@ def test_the_task_runs_the_lane_and_may_run_twice(engine: Engine):
 
 def test_the_task_bears_a_node_that_does_not_answer(engine: Engine, settings):
     bonus = give_bonus(WalletFactory.create())
-    lane._environment_lane.cache_clear()
+    lane._configured.cache_clear()
     settings.CHAIN_RPC_URL = "http://127.0.0.1:9"
 
     tasks.settle_tick()
 
-    lane._environment_lane.cache_clear()
+    lane._configured.cache_clear()
     bonus.refresh_from_db()
     assert (bonus.sync_status, Slot.objects.count()) == ("PENDING", 0)
 

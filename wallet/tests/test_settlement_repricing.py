@@ -1,7 +1,10 @@
 import pytest
 
+from wallet.settlement import networks
 from wallet.settlement.chain import Fees
-from wallet.settlement.repricing import FEE_CAP, GWEI, Price, first_price, raised_price
+from wallet.settlement.repricing import GWEI, Price, first_price, raised_price
+
+FEE_CAP = networks.of(31337).fee_cap
 
 
 def test_the_first_price_survives_a_doubled_base_fee():

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.chaos
 @pytest.fixture
 def task_on_this_chain():
     """The task keeps its lane for the life of its process; here it is made for each chain."""
-    lane._environment_lane.cache_clear()
+    lane._configured.cache_clear()
     yield
-    lane._environment_lane.cache_clear()
+    lane._configured.cache_clear()
 
 
 def test_one_message_delivered_five_times_is_one_message(rig: Rig, task_on_this_chain):
