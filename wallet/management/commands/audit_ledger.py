@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 from wallet import drift, reconciliation
 from wallet.models import LedgerAccount
 from wallet.reconciliation import Finding
-from wallet.settlement.chain import ChainUnavailable, Web3Chain
+from wallet.settlement.chain import Chain, ChainUnavailable, connect
 
 CHAIN_TITLES = (
     reconciliation.WALLETS_TITLE,
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         if not settings.CHAIN_RPC_URL or not settings.KCASH_ADDRESS:
             self.stdout.write(f"{CHAIN_TITLES[0]:<44} not compared: no chain is configured")
             return 0
-        chain = Web3Chain(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
+        chain = connect()
         try:
             found = self._wrong(chain)
             if found:
@@ -66,7 +66,7 @@ class Command(BaseCommand):
             for title in CHAIN_TITLES
         )
 
-    def _wrong(self, chain: Web3Chain) -> list[tuple[str, Finding]]:
+    def _wrong(self, chain: Chain) -> list[tuple[str, Finding]]:
         look = reconciliation.look_at_chain(chain)
         return look.wrong + [(reconciliation.WALLETS_TITLE, one) for one in look.unbooked]
 
