@@ -11,7 +11,12 @@ from wallet import claims, deposits, entry_fees, prize_pools, welcome_bonus, wit
 from wallet.models import Operator, Payout, Wallet, WalletTransaction
 from wallet.settlement import lane
 from wallet.settlement.chain import ChainUnavailable, Receipt, Web3Chain
-from wallet.settlement.signing import EnvironmentCustodian, EnvironmentOperator, OperatorSigner
+from wallet.settlement.signing import (
+    Custodian,
+    EnvironmentCustodian,
+    EnvironmentOperator,
+    OperatorSigner,
+)
 from wallet.tests.chain import Bench
 from wallet.tests.factories import KgenWalletFactory
 
@@ -43,7 +48,7 @@ class Engine:
         self.bench = bench
         self.chain = FaultyChain()
         self.signer: OperatorSigner = EnvironmentOperator()
-        self.custodian = EnvironmentCustodian()
+        self.custodian: Custodian = EnvironmentCustodian()
         self.now = START
 
     def tick(self) -> lane.Run:
