@@ -55,25 +55,21 @@ def judge(
 
     reasons = []
     if amount > game.auto_approve_limit:
-        reasons.append(
-            f"{amount:,} KCash are more than the {game.auto_approve_limit:,} that {game} lets out"
-            " by themselves."
-        )
+        reasons.append(f"{amount:,} KCash is above the {game.auto_approve_limit:,} of {game}.")
     if total > settings.AUTO_APPROVE_PER_GAMER_AND_DAY:
         reasons.append(
-            f"{total:,} KCash in 24 h are more than the"
+            f"{total:,} KCash in 24 h is above the"
             f" {settings.AUTO_APPROVE_PER_GAMER_AND_DAY:,} of one gamer."
         )
     if number >= settings.AUTO_APPROVE_TIMES_PER_GAMER_AND_DAY:
         reasons.append(
-            f"It is withdrawal no. {number + 1} in 24 h;"
-            f" {settings.AUTO_APPROVE_TIMES_PER_GAMER_AND_DAY} go by themselves."
+            f"Withdrawal no. {number + 1} in 24 h is above the"
+            f" {settings.AUTO_APPROVE_TIMES_PER_GAMER_AND_DAY} of one gamer."
         )
     # Counted last, because only what goes out by itself counts.
     if not reasons and not _is_within_the_day(amount, now=now):
         reasons.append(
-            f"The {settings.AUTO_APPROVE_PER_DAY:,} KCash that all together may withdraw in a day"
-            " without approval are used up."
+            f"The {settings.AUTO_APPROVE_PER_DAY:,} KCash a day of all gamers together are used up."
         )
     return Judgement(
         reasons=tuple(reasons),

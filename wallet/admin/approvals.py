@@ -52,12 +52,11 @@ class ApprovalQueueAdmin(ReadOnlyAdmin[ApprovalRequest]):
     ]
     list_display_links = None
     list_filter = ["payout__wallet__gamer__game"]
-    ordering = ["created_at"]
+    ordering = ["created_at", "payout_id"]
     sortable_by = ()
     readonly_fields = ["payout_link", "how_much", "whose", "game", "why", "approved"]
 
     how_much = kcash_column("payout__amount", "amount")
-    whose = link_column("payout__wallet__gamer", "gamer")
     game = link_column("payout__wallet__gamer__game", "game")
     waits_since = minute_column("created_at", "waits since")
 
@@ -70,6 +69,11 @@ class ApprovalQueueAdmin(ReadOnlyAdmin[ApprovalRequest]):
     @admin.display(description="withdrawal")
     def payout_link(self, request: ApprovalRequest) -> str:
         return link(request.payout, f"{request.payout.amount:,} KCash")
+
+    @admin.display(description="gamer")
+    def whose(self, request: ApprovalRequest) -> str:
+        """To the wallet, which everybody who sees this may see: its history is what tells."""
+        return link(request.payout.wallet, request.payout.wallet.gamer)
 
     @admin.display(description="because")
     def why(self, request: ApprovalRequest) -> SafeString:
@@ -87,8 +91,9 @@ class ApprovalQueueAdmin(ReadOnlyAdmin[ApprovalRequest]):
 
     @admin.display(description="approved by")
     def approved(self, request: ApprovalRequest) -> str:
-        names = ", ".join(str(one.staff) for one in request.payout.approvals.all())
-        return f"{names or 'nobody'}; {request.approvals_needed} needed"
+        names = [str(one.staff) for one in request.payout.approvals.all()]
+        count = f"{len(names)} of {request.approvals_needed}"
+        return f"{count}: {', '.join(names)}" if names else count
 
 
 @panel(Payout, "Approval", order=10)
@@ -117,19 +122,16 @@ class Approve(Act[Payout]):
 
     def consequences(self, payout: Payout) -> list[str]:
         asked, gamer = payout.approval_request, payout.wallet.gamer
-        lines = [f"Approval is asked for: {line}" for line in asked.reasons.splitlines()]
-        left = asked.approvals_needed - payout.approvals.count() - 1
-        if left > 0:
-            return [*lines, "Nothing is paid yet: another of the staff has to approve it, too."]
-        lines.append(
-            f"{payout.amount:,} KCash of {gamer} in {gamer.game} are paid to {payout.to_address}."
-            " It cannot be undone."
-        )
-        if payout.not_before is not None and payout.not_before > timezone.now():
-            lines.append(
-                f"Not before {payout.not_before:%Y-%m-%d %H:%M} UTC: the KGeN wallet is new."
-            )
-        return lines
+        what = f"{payout.amount:,} KCash of {gamer} in {gamer.game}"
+        if asked.approvals_needed - payout.approvals.count() > 1:
+            lines = [f"{what} are not paid yet: another of the staff has to approve it, too."]
+        else:
+            lines = [f"{what} are paid to {payout.to_address}. It cannot be undone."]
+            if payout.not_before is not None and payout.not_before > timezone.now():
+                lines.append(
+                    f"Not before {payout.not_before:%Y-%m-%d %H:%M} UTC: the KGeN wallet is new."
+                )
+        return [*lines, *(f"You are asked because: {line}" for line in asked.reasons.splitlines())]
 
     def perform(self, request: HttpRequest, payout: Payout, data: dict[str, Any]) -> Done:
         staff = User.objects.get_by_natural_key(request.user.get_username())

@@ -55,6 +55,7 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
         "what",
         "how_much",
         "whose",
+        "whose_wallet",
         "state_now",
         "failed",
         "error",
@@ -72,6 +73,7 @@ class PayoutAdmin(ReadOnlyAdmin[Payout]):
 
     how_much = kcash_column("amount", "amount")
     whose = link_column("wallet__gamer", "gamer")
+    whose_wallet = link_column("wallet", "wallet")
     chain_hash = short_column("tx_hash", "on the chain")
     destination = text_column("to_address", "to")
     origin = text_column("from_address", "from")

@@ -63,9 +63,9 @@ def test_queue_has_what_waits_the_oldest_first(role):
     shown = response.context["cl"].result_list
     assert [one.payout for one in shown] == [first, second]
     content = text(response.content.decode())
-    assert "6,000 KCash are more than the 5,000 that Carrom lets out by themselves." in content
+    assert "6,000 KCash is above the 5,000 of Carrom." in content
     assert "known for 3 d 2 h" in content
-    assert "nobody; 2 needed" in content
+    assert "0 of 2" in content
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -158,7 +158,7 @@ def test_payout_page_tells_why_it_waited_and_who_let_it_go(finance):
     assert [[text(cell) for cell in row[1:]] for row in panels["Approval"].rows] == [
         [
             "the limits",
-            "1 needed: 6,000 KCash are more than the 5,000 that Carrom lets out by themselves.",
+            "1 needed: 6,000 KCash is above the 5,000 of Carrom.",
         ],
         [User.objects.get().username, "Approved: known gamer"],
     ]

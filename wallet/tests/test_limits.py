@@ -55,7 +55,7 @@ def test_withdrawal_above_the_limit_of_its_game_waits_with_its_kcash_set_aside()
     assert payout.state == State.AWAITING_APPROVAL
     assert asked(payout) == (
         1,
-        "5,001 KCash are more than the 5,000 that Carrom lets out by themselves.",
+        "5,001 KCash is above the 5,000 of Carrom.",
     )
     assert payout.transactions.get().sync_status == "PENDING"
     assert ledger.balances(wallet.pk) == Balances(0, 0, 0, 0, 5001, 0)
@@ -85,7 +85,7 @@ def test_gamer_has_a_day_worth_of_it():
     payouts = [withdraw(wallet, 4000, now=NOON + timedelta(hours=hour)) for hour in range(3)]
 
     assert [one.state for one in payouts] == ["PENDING", "PENDING", "AWAITING_APPROVAL"]
-    assert asked(payouts[2]) == (1, "12,000 KCash in 24 h are more than the 10,000 of one gamer.")
+    assert asked(payouts[2]) == (1, "12,000 KCash in 24 h is above the 10,000 of one gamer.")
     assert UnattendedDay.objects.get().amount == 8000
 
 
@@ -117,7 +117,7 @@ def test_gamer_who_withdraws_very_often_waits():
     payouts = [withdraw(wallet, 1, now=NOON) for _ in range(5)]
 
     assert [one.state for one in payouts] == ["PENDING"] * 4 + ["AWAITING_APPROVAL"]
-    assert asked(payouts[4]) == (1, "It is withdrawal no. 5 in 24 h; 4 go by themselves.")
+    assert asked(payouts[4]) == (1, "Withdrawal no. 5 in 24 h is above the 4 of one gamer.")
 
 
 @pytest.mark.django_db
@@ -129,7 +129,10 @@ def test_day_of_all_gamers_ends_where_nobody_was_asked(settings):
     next_day = withdraw(linked_wallet(), 5000, now=NOON + timedelta(hours=12))
 
     assert states == ["PENDING", "AWAITING_APPROVAL", "PENDING", "AWAITING_APPROVAL"]
-    assert asked(payouts[1])[1].startswith("The 9,000 KCash that all together may withdraw")
+    assert asked(payouts[1]) == (
+        1,
+        "The 9,000 KCash a day of all gamers together are used up.",
+    )
     assert next_day.state == State.PENDING
 
 
