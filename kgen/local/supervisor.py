@@ -57,6 +57,7 @@ DEMO_SECRETS = (
 )
 
 CONTRACTS = LOCAL / "chain" / "contracts.env"
+METRICS_PORT = 9464  # another one if it is taken
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
 
 # What the tables and the contracts were made with is no business of who serves and settles; and
@@ -91,7 +92,7 @@ class Service(Protocol):
 
 
 class Program:
-    """A program of ours: web, worker or beat."""
+    """A program of ours: web, worker, beat or metrics."""
 
     stop_signal = signal.SIGTERM
 
@@ -232,9 +233,11 @@ class Supervisor:
             self._finish(web)
         else:
             demo = self._seed()
+        metrics = self._begin_metrics()
         self._finish(worker)
         self._finish(beat)
-        print_summary(demo)
+        self._finish(metrics)
+        print_summary(demo, metrics_port=metrics.service.port)
 
     def _start_databases(self) -> None:
         wants_postgres = not self.given.get("DATABASE_URL")
@@ -398,12 +401,24 @@ class Supervisor:
             )
         )
 
+    def _begin_metrics(self) -> Child:
+        wanted = int(self.given.get("METRICS_PORT") or METRICS_PORT)
+        port = wanted if processes.port_is_free(wanted) else free_port()
+        settings = {"DJANGO_SETTINGS_MODULE": "kgen.settings"}
+        return self._begin(
+            Program(
+                "metrics",
+                "django",
+                "serve_metrics",
+                f"--port={port}",
+                environment=self._environment(without=(*OWNERS, *SIGNERS)) | settings,
+                ready=lambda: _answers(f"http://127.0.0.1:{port}/metrics"),
+                port=port,
+            )
+        )
+
     def _is_green(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.base_url}/readyz", timeout=5):
-                return True
-        except OSError:  # nobody listens yet, or it answers 503
-            return False
+        return _answers(f"{self.base_url}/readyz")
 
     def _environment(self, *, without: Iterable[str] = ()) -> dict[str, str]:
         """What a child is told; what it is to do without is emptied, or it would read the files."""
@@ -495,6 +510,14 @@ class Supervisor:
             say(f"Stopped in {time.monotonic() - began:.1f} s.")
 
 
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:  # nobody listens yet, or it answers 503
+        return False
+
+
 def end_leftovers() -> None:
     """Wait for what an earlier run left behind when it was killed; it has been told to end."""
     try:
@@ -534,7 +557,7 @@ def lock() -> int:
     return descriptor
 
 
-def print_summary(demo: Mapping[str, str]) -> None:
+def print_summary(demo: Mapping[str, str], *, metrics_port: int | None) -> None:
     url = demo["BASE_URL"]
     staff = "\n".join(
         f"    {role:10} {demo[f'{prefix}_USER']}  password {demo[f'{prefix}_PASSWORD']}  "
@@ -556,6 +579,7 @@ def print_summary(demo: Mapping[str, str]) -> None:
   API docs   {url}/api/docs/
   Console    {url}/admin/   (`make codes` prints the one-time codes)
 {staff}
+  Metrics    http://127.0.0.1:{metrics_port}/metrics
   Sandbox games, as x-clientID and x-clientSecret
 {games}
 

@@ -38,7 +38,7 @@ class Outsider:
 
 def transfer_call(engine: Engine, to: str, amount: int) -> str:
     to = engine.bench.web3.to_checksum_address(to)
-    return engine.bench.kcash.encode_abi("transfer", args=[to, amount])
+    return str(engine.bench.kcash.encode_abi("transfer", args=[to, amount]))
 
 
 def transfer(engine: Engine, sender: str, to: str, amount: int) -> None:
