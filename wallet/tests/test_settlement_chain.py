@@ -78,7 +78,8 @@ def test_a_block_has_the_hash_of_the_canonical_chain(bench: Bench, chain: Web3Ch
     newest = bench.web3.eth.block_number
     before = chain.block_hash(newest)
 
-    bench.chain.rpc("anvil_reorg", 1, [])
+    other = {"from": bench.operator, "to": bench.operator, "value": "0x0"}
+    bench.chain.rpc("anvil_reorg", 1, [[other, 0]])
 
     assert before != chain.block_hash(newest)
     assert chain.block_hash(newest) == "0x" + bench.web3.eth.get_block(newest)["hash"].hex()

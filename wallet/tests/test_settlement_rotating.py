@@ -11,6 +11,7 @@ from eth_account import Account
 
 from wallet.models import Payout, Permit, Slot
 from wallet.settlement import rotating
+from wallet.settlement.broadcasting import broadcast
 from wallet.settlement.confirming import confirm
 from wallet.settlement.deploying import deploy_settlement
 from wallet.settlement.rotating import OldContractBusy, OldContractPays, SameContract
@@ -45,16 +46,19 @@ def send(engine: Engine, bench: Bench, sender: str, function: str, *arguments, o
 
 
 def fail_once(engine: Engine, bench: Bench) -> None:
-    """What is due comes back unpaid, since the float wallet allows the contract nothing."""
+    """What is due comes back unpaid: the float wallet allows nothing while its slot is mined."""
     owner = bench.web3.to_checksum_address(bench.float_wallet)
     spender = bench.settlement.address
     allowed = bench.kcash.functions.allowance(owner, spender).call()
-    send(engine, bench, owner, "approve", spender, 0, of=bench.kcash)
     engine.tick()
-    engine.finalize()
-    confirm(operator_id=engine.open_lane().pk, chain=engine.chain, now=engine.now)
-    send(engine, bench, owner, "approve", spender, allowed, of=bench.kcash)
+    bench.chain.rpc("anvil_dropAllTransactions")
+    send(engine, bench, owner, "approve", spender, 0, of=bench.kcash)
     engine.now += timedelta(hours=1)
+    lane = engine.open_lane().pk
+    broadcast(operator_id=lane, chain=engine.chain, now=engine.now)
+    engine.finalize()
+    confirm(operator_id=lane, chain=engine.chain, now=engine.now)
+    send(engine, bench, owner, "approve", spender, allowed, of=bench.kcash)
 
 
 def rehome(engine: Engine, old_address: str) -> rotating.Rehomed:
