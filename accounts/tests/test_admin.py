@@ -185,6 +185,7 @@ def test_make_roles_gives_support_exactly_its_permissions():
         "accounts.block_gamer",
         "accounts.unblock_gamer",
         "wallet.freeze_wallet",
+        "wallet.retry_payout",
         "wallet.unfreeze_wallet",
     }
 
@@ -197,6 +198,8 @@ def test_make_roles_gives_finance_exactly_its_permissions():
         "accounts.limit_withdrawals_game",
         "accounts.view_game",
         "wallet.approve_payout",
+        "wallet.retry_payout",
+        "wallet.void_payout",
         "wallet.pause_payoutswitch",
         "wallet.resume_payoutswitch",
     }

@@ -1,14 +1,22 @@
-"""What reaches the chain, by payout, slot and attempt: for reading."""
+"""What reaches the chain, by payout, slot and attempt. Staff void and retry a payout; none sends."""
+
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from kgen.common.admin import (
+    FINANCE,
+    SUPPORT,
+    Act,
+    Done,
     ReadOnlyAdmin,
     Table,
+    act,
     kcash,
     kcash_column,
     link,
@@ -32,6 +40,8 @@ from wallet.admin.cells import (
     wei,
 )
 from wallet.models import Attempt, Payout, Slot
+from wallet.models.settlement import MAX_TRIES
+from wallet.settlement import voiding
 
 
 @admin.register(Payout)
@@ -156,6 +166,63 @@ def attempts_of_payout(request: HttpRequest, payout: Payout) -> Table:
         ],
         empty="Not sent to the chain yet.",
     )
+
+
+@act(Payout)
+class Void(Act[Payout]):
+    name, label, roles = "void", "Void", (FINANCE,)
+    is_dangerous = True
+
+    def is_offered(self, payout: Payout) -> bool:
+        return voiding.is_voidable(payout)
+
+    def consequences(self, payout: Payout) -> list[str]:
+        if payout.kind == Payout.Kind.WITHDRAW:
+            end = (
+                f"{payout.amount:,} KCash come back to the earned balance of {payout.wallet.gamer},"
+                " who can play with them or withdraw them again."
+            )
+        else:
+            end = (
+                "No balance changes: what it was to settle goes back into the queue, and out with"
+                " the wallet's next payout."
+            )
+        if payout.onchain_id is None:
+            return ["It was never sent, so it is void at once, for ever.", end]
+        return [
+            "First its id is made void on the chain, so that it can never be paid. When that is final:",
+            end,
+            "Should the chain have paid it before, it is completed instead.",
+        ]
+
+    def perform(self, request: HttpRequest, payout: Payout, data: dict[str, Any]) -> Done:
+        voided = voiding.begin_void(
+            payout_uid=payout.pk,
+            by=request.user.get_username(),
+            reason=data["reason"],
+            now=timezone.now(),
+        )
+        if voided.state == Payout.State.VOIDED:
+            return Done("The payout is void.")
+        return Done("The payout is being made void on the chain.")
+
+
+@act(Payout)
+class Retry(Act[Payout]):
+    name, label, roles = "retry", "Try again", (SUPPORT, FINANCE)
+
+    def is_offered(self, payout: Payout) -> bool:
+        return payout.state == Payout.State.FAILED
+
+    def consequences(self, payout: Payout) -> list[str]:
+        return [
+            f"It failed {payout.tries} times, the last time because of: {payout.error}.",
+            f"It is tried up to {MAX_TRIES} times again. Its id stays, and is paid once at most.",
+        ]
+
+    def perform(self, request: HttpRequest, payout: Payout, data: dict[str, Any]) -> Done:
+        voiding.retry(payout_uid=payout.pk, by=request.user.get_username(), now=timezone.now())
+        return Done("The payout is tried again.")
 
 
 @admin.register(Slot)

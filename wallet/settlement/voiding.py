@@ -36,6 +36,11 @@ class NotFailed(Conflict):
     message = "Only a payout that has failed for good can be tried again by hand."
 
 
+def is_voidable(payout: Payout) -> bool:
+    """Whether a person may decide that it is not to be paid, as it stands here."""
+    return payout.state in _VOIDABLE or _was_never_submitted(payout)
+
+
 @atomic
 def begin_void(*, payout_uid: UUID, by: str, reason: str, now: datetime) -> Payout:
     """Decide that a payout is not to be paid. The caller keeps who wanted it and why.
@@ -44,12 +49,12 @@ def begin_void(*, payout_uid: UUID, by: str, reason: str, now: datetime) -> Payo
     NotVoidable (API contract, section 2).
     """
     payout = _locked(payout_uid)
-    if payout.onchain_id is None and payout.state in _NEVER_SUBMITTED:
-        end_void(payout, now=now)
-    elif payout.state in _VOIDABLE:
-        payouts.move([payout], to=State.VOIDING, now=now)
-    else:
+    if not is_voidable(payout):
         raise NotVoidable(details={"state": payout.state})
+    if _was_never_submitted(payout):
+        end_void(payout, now=now)
+    else:
+        payouts.move([payout], to=State.VOIDING, now=now)
     logger.warning("Payout %s is voided by %s: %s", payout_uid, by, reason)
     return payout
 
@@ -80,6 +85,10 @@ def end_void(payout: Payout, *, now: datetime) -> None:
         payout=None, sync_status=SyncStatus.PENDING, sync_error=None, modified_at=now
     )
     payouts.move([payout], to=State.VOIDED, now=now)
+
+
+def _was_never_submitted(payout: Payout) -> bool:
+    return payout.onchain_id is None and payout.state in _NEVER_SUBMITTED
 
 
 def _locked(payout_uid: UUID) -> Payout:

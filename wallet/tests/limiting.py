@@ -32,7 +32,8 @@ def linked_wallet(
         KgenWalletFactory.create(account=gamer.kgen_account, now=kgen_made_at or LONG_AGO)
     else:
         gamer = GamerFactory.create(game=game, kgen_account=account)
-    return WalletFactory.create(gamer=gamer)
+    wallet: Wallet = WalletFactory.create(gamer=gamer)
+    return wallet
 
 
 def withdraw(wallet: Wallet, amount: int, *, now: datetime | None = None) -> Payout:

@@ -10,6 +10,7 @@ from wallet import approvals, ledger
 from wallet.approvals import ApprovedAlready, NotAwaitingApproval, OwnWithdrawal
 from wallet.custody import WalletFrozen
 from wallet.models import Approval, ApprovalRequest, Payout, Wallet
+from wallet.settlement import voiding
 from wallet.tests.factories import WalletFactory
 from wallet.tests.limiting import SETTLEMENT, linked_wallet, staff, withdraw
 from wallet.tests.parallel import in_parallel, kinds
@@ -163,3 +164,36 @@ def test_more_at_once_than_it_needs_are_not_counted(committed_database):
     assert kinds(outcomes) == ["NotAwaitingApproval"] * 2 + ["Payout"] * 2
     assert state(payout)[0] == State.PENDING
     assert Approval.objects.count() == ApprovalRequest.objects.get().approvals_needed == 2
+
+
+def test_of_an_approval_and_a_void_at_once_one_wins(committed_database):
+    with transaction.atomic():
+        payout = withdraw(linked_wallet(), 6000)
+    (ann,) = staff("ann")
+
+    def void():
+        return voiding.begin_void(
+            payout_uid=payout.pk, by="bob", reason="stolen phone", now=timezone.now()
+        )
+
+    outcomes = in_parallel([partial(approve, payout, ann), void])
+
+    # Approved first, it could still be voided: it was never submitted.
+    assert kinds(outcomes) in (["NotAwaitingApproval", "Payout"], ["Payout", "Payout"])
+    balances = ledger.balances(payout.wallet_id)
+    assert Payout.objects.get().state == State.VOIDED
+    assert (balances.earned, balances.hold) == (6000, 0)
+
+
+def test_two_voids_at_once_give_back_once(committed_database):
+    with transaction.atomic():
+        payout = withdraw(linked_wallet(), 6000)
+
+    outcomes = in_parallel(
+        [partial(voiding.begin_void, payout_uid=payout.pk, by="bob", reason="", now=timezone.now())]
+        * 4
+    )
+
+    assert kinds(outcomes) == ["NotVoidable"] * 3 + ["Payout"]
+    balances = ledger.balances(payout.wallet_id)
+    assert (balances.earned, balances.hold) == (6000, 0)
