@@ -22,6 +22,7 @@ class Freeze(Act[Wallet]):
         return [
             f"{wallet.gamer} can neither claim nor withdraw until the wallet is unfrozen.",
             "Playing, joining and scoring go on; a withdrawal under way is not stopped.",
+            "One that waits for approval cannot be approved until then, but voided.",
         ]
 
     def perform(self, request: HttpRequest, wallet: Wallet, data: dict[str, Any]) -> Done:
