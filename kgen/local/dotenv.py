@@ -1,9 +1,16 @@
-"""`.env`: the secrets of this installation, made once."""
+"""`.env`: the secrets of this installation, made once; the seed is sealed in a file beside it."""
 
+import json
 import os
 import secrets
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from kgen.local.processes import PROJECT, ServiceError
+
+SEED_FILE, PASSPHRASE_FILE = ".seed.json", ".seed.passphrase"
 
 # Accounts 0 and 1 of the Ethereum branch; gamers' addresses are <xpub>/0/<index>.
 CUSTODY_PATH, KGEN_PATH = "m/44'/60'/0'", "m/44'/60'/1'"
@@ -15,7 +22,6 @@ NAMES = (
     "FLOAT_KEY",
     "FLOAT_ADDRESS",
     "SERVED_OVER_TLS",
-    "CUSTODY_SEED",
     "CUSTODY_XPUB",
     "KGEN_XPUB",
 )
@@ -47,18 +53,21 @@ def complete(path: Path) -> bool:
     given = {**os.environ, **read(path)}
     if all(given.get(name) for name in NAMES):
         return False
-    missing = {name: value for name, value in _secrets(given).items() if not given.get(name)}
+    made = _secrets(given) | _public_keys(given, path)
+    missing = {name: value for name, value in made.items() if not given.get(name)}
     is_new = not path.exists()
     with open(path, "a", opener=_private) as file:
         if is_new:
-            file.write("# Made by `make run`. Keep it: addresses and one-time codes hang on it.\n")
+            file.write(
+                "# Made by `make run`. Keep it, and the two .seed files: gamers' addresses and "
+                "one-time codes hang on them.\n"
+            )
         file.writelines(f"{name}={value}\n" for name, value in missing.items())
     return bool(missing)
 
 
 def _secrets(given: Mapping[str, str]) -> dict[str, str]:
     # Half a second that only the first start has to spend.
-    from bip32 import BIP32  # noqa: PLC0415
     from eth_account import Account  # noqa: PLC0415
 
     values = {
@@ -71,13 +80,43 @@ def _secrets(given: Mapping[str, str]) -> dict[str, str]:
         "SERVED_OVER_TLS": "off",
     }
     values["FLOAT_ADDRESS"] = Account.from_key(values["FLOAT_KEY"]).address.lower()
-    if given.get("CUSTODY_SEED") or not given.get("CUSTODY_XPUB"):
-        seed = given.get("CUSTODY_SEED") or secrets.token_hex(64)
-        tree = BIP32.from_seed(bytes.fromhex(seed))
-        values["CUSTODY_SEED"] = seed
-        values["CUSTODY_XPUB"] = tree.get_xpub_from_path(CUSTODY_PATH)
-        values["KGEN_XPUB"] = tree.get_xpub_from_path(KGEN_PATH)
     return values
+
+
+def _public_keys(given: Mapping[str, str], path: Path) -> dict[str, str]:
+    """What gamers' addresses are derived from; the seed behind it is made if there is none."""
+    if bare := given.get("CUSTODY_SEED"):
+        from bip32 import BIP32  # noqa: PLC0415 - as above
+
+        tree = BIP32.from_seed(bytes.fromhex(bare))
+        return {
+            "CUSTODY_XPUB": tree.get_xpub_from_path(CUSTODY_PATH),
+            "KGEN_XPUB": tree.get_xpub_from_path(KGEN_PATH),
+        }
+    if given.get("CUSTODY_XPUB"):
+        return {}
+    seed, passphrase = path.with_name(SEED_FILE), path.with_name(PASSPHRASE_FILE)
+    if not seed.exists():
+        _make_seed(seed, passphrase)
+    sealed = json.loads(seed.read_text())
+    return {"CUSTODY_XPUB": sealed["custody_xpub"], "KGEN_XPUB": sealed["kgen_xpub"]}
+
+
+def _make_seed(seed: Path, passphrase: Path) -> None:
+    if not passphrase.exists():
+        with open(passphrase, "x", opener=_private) as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    made = subprocess.run(
+        [
+            *(sys.executable, "-m", "wallet.settlement.signer", "make-seed"),
+            *("--file", str(seed), "--passphrase-file", str(passphrase)),
+        ],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    if made.returncode != 0:
+        raise ServiceError(f"The seed of gamers' wallets could not be made: {made.stderr.strip()}")
 
 
 def _private(path: str, flags: int) -> int:

@@ -12,8 +12,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +33,7 @@ from kgen.local.servers import DataFolder
 from kgen.local.valkey import Valkey
 
 LOCAL = PROJECT / ".local"
+SEED, PASSPHRASE = PROJECT / dotenv.SEED_FILE, PROJECT / dotenv.PASSPHRASE_FILE
 LOGS = LOCAL / "logs"
 RUNNING = LOCAL / "services.json"
 DEMO = LOCAL / "demo.env"
@@ -43,6 +46,7 @@ SERVICES = (
     "CHAIN_RPC_URL",
     "KCASH_ADDRESS",
     "SETTLEMENT_ADDRESS",
+    "SIGNER_SOCKET",
 )
 
 DEMO_SECRETS = (
@@ -60,10 +64,23 @@ CONTRACTS = LOCAL / "chain" / "contracts.env"
 METRICS_PORT = 9464  # another one if it is taken
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
 
-# What the tables and the contracts were made with is no business of who serves and settles; and
-# the keys that sign are the worker's alone.
+# What the tables and the contracts were made with is no business of who serves and settles. The
+# seed is the signer's alone; the worker has the operators' keys, and where the signer listens.
 OWNERS = ("MIGRATE_DATABASE_URL", "ADMIN_KEY", "FLOAT_KEY")
-SIGNERS = ("CUSTODY_SEED", "OPERATOR_KEY")
+SEEDS = ("CUSTODY_SEED", "SIGNER_SEED_FILE", "SIGNER_PASSPHRASE_FILE")
+OPERATORS = ("OPERATOR_KEY", "OPERATOR_KEYS", "OPERATOR_PASSWORD_FILE", "SIGNER_SOCKET")
+SIGNERS = (*SEEDS, *OPERATORS)
+
+# All that the signer is told besides the seed.
+SIGNER_NEEDS = (
+    "CHAIN_ID",
+    "KCASH_ADDRESS",
+    "SETTLEMENT_ADDRESS",
+    "CUSTODY_XPUB",
+    "SIGNER_CLIENT_UIDS",
+    "SIGNER_SOCKET",
+)
+LONGEST_SOCKET_PATH = 100  # bytes; the kernels of Linux and macOS take 107 and 103
 
 TIME_TO_START = 120  # seconds, for each
 LONGEST_WAIT = 10.0  # seconds before a child that keeps dying is started again
@@ -193,11 +210,12 @@ class Supervisor:
         reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
         self.base_url = f"http://{reachable}:{port}"
         self.children: list[Child] = []
-        self.given = {**dotenv.read(PROJECT / ".env"), **os.environ}  # as the settings read them
+        self.given: dict[str, str] = {}
         self.runtime: dict[str, str] = {}
         self._stopping = False
         self._anvil: Child | None = None
         self._keeper: ChainKeeper | None = None
+        self._sockets: tempfile.TemporaryDirectory[str] | None = None
         self._command: subprocess.Popen[bytes] | None = None
         self._last_second = 0.0
 
@@ -205,6 +223,7 @@ class Supervisor:
 
     def start(self) -> None:
         self._catch_signals()
+        self.given = {**dotenv.read(PROJECT / ".env"), **os.environ}  # as the settings read them
         if not processes.port_is_free(self.port, self.host):
             raise ServiceError(
                 f"Port {self.port} on {self.host} is in use by another program. Stop that one, or "
@@ -219,13 +238,17 @@ class Supervisor:
             self._migrate()
             if not self._known_contracts():
                 self._deploy_contracts()
+            signer = self._begin_signer()
             demo = self._seed()
             web = self._begin_web()
         else:
+            signer = self._begin_signer()
             self._tell(dotenv.read(DEMO))
             web = self._begin_web()
             self._migrate()
             self._finish(web)
+        if signer:
+            self._finish(signer)
         worker = self._begin_celery("worker", "ready.", "--concurrency=2", *WORKER_OPTIONS)
         schedule = f"--schedule={LOCAL / 'beat-schedule'}"
         beat = self._begin_celery("beat", "Starting", "--pidfile=", schedule)
@@ -371,6 +394,37 @@ class Supervisor:
         dotenv.write(DEMO, demo)
         return demo
 
+    def _begin_signer(self) -> Child | None:
+        """The one process that opens the seed; none where another signer, or no seed, is named."""
+        if self.given.get("SIGNER_SOCKET"):
+            return None
+        seed = {name: self.given[name] for name in SEEDS if self.given.get(name)}
+        if not seed and SEED.exists():
+            seed = {"SIGNER_SEED_FILE": str(SEED), "SIGNER_PASSPHRASE_FILE": str(PASSPHRASE)}
+        if not seed:
+            say("! There is no seed here: payments out of gamers' wallets wait for their signer.")
+            return None
+        path = self._socket_path()
+        self.runtime["SIGNER_SOCKET"] = str(path)
+        told = {"CHAIN_ID": "31337", **self.given, **self.runtime, **seed}
+        needed = {name: told[name] for name in (*SIGNER_NEEDS, *SEEDS) if told.get(name)}
+        return self._begin(
+            Program(
+                "signer",
+                "wallet.settlement.signer",
+                "serve",
+                environment={**os.environ, **needed},
+                ready=lambda: _listens(path),
+            )
+        )
+
+    def _socket_path(self) -> Path:
+        path = LOCAL / "signer.sock"
+        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+            self._sockets = tempfile.TemporaryDirectory(prefix="kgen-")
+            path = Path(self._sockets.name) / "signer.sock"
+        return path
+
     def _begin_web(self) -> Child:
         options = ["--interface=wsgi", "--workers=2", "--blocking-threads=16", "--no-ws"]
         options += [f"--host={self.host}", f"--port={self.port}", "--respawn-failed-workers"]
@@ -396,7 +450,10 @@ class Supervisor:
                 name,
                 "--loglevel=INFO",
                 *options,
-                environment=self._environment(without=OWNERS),
+                # Beat only says what is due.
+                environment=self._environment(
+                    without=(*OWNERS, *(SEEDS if name == "worker" else SIGNERS))
+                ),
                 ready=lambda: ready_text in log.read_text(errors="replace"),
             )
         )
@@ -516,6 +573,11 @@ def _answers(url: str) -> bool:
             return True
     except OSError:  # nobody listens yet, or it answers 503
         return False
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def end_leftovers() -> None:

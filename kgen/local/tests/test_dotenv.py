@@ -1,4 +1,7 @@
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from kgen.local import dotenv
 
 @pytest.fixture(autouse=True)
 def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in dotenv.NAMES:
+    for name in (*dotenv.NAMES, "CUSTODY_SEED"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -31,10 +34,51 @@ def test_addresses_belong_to_their_keys(tmp_path: Path) -> None:
 
     values = dotenv.read(tmp_path / ".env")
 
-    tree = BIP32.from_seed(bytes.fromhex(values["CUSTODY_SEED"]))
+    sealed = json.loads((tmp_path / dotenv.SEED_FILE).read_text())
+    assert values["CUSTODY_XPUB"] == sealed["custody_xpub"]
+    assert values["KGEN_XPUB"] == sealed["kgen_xpub"]
+    assert values["FLOAT_ADDRESS"] == Account.from_key(values["FLOAT_KEY"]).address.lower()
+
+
+def test_the_seed_is_sealed_for_its_owner_alone(tmp_path: Path) -> None:
+    dotenv.complete(tmp_path / ".env")
+
+    for name in (dotenv.SEED_FILE, dotenv.PASSPHRASE_FILE):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert "CUSTODY_SEED" not in dotenv.read(tmp_path / ".env")
+    subprocess.run(  # the passphrase that stands beside it opens it
+        [
+            *(sys.executable, "-m", "wallet.settlement.signer", "rewrap-seed"),
+            *("--file", tmp_path / dotenv.SEED_FILE),
+            *("--passphrase-file", tmp_path / dotenv.PASSPHRASE_FILE),
+            *("--new-passphrase-file", tmp_path / dotenv.PASSPHRASE_FILE),
+        ],
+        check=True,
+    )
+
+
+def test_a_start_that_was_broken_off_keeps_the_seed_that_it_made(tmp_path: Path) -> None:
+    dotenv.complete(tmp_path / ".env")
+    first = dotenv.read(tmp_path / ".env")
+    (tmp_path / ".env").unlink()
+
+    dotenv.complete(tmp_path / ".env")
+
+    assert dotenv.read(tmp_path / ".env")["CUSTODY_XPUB"] == first["CUSTODY_XPUB"]
+
+
+def test_a_bare_seed_of_before_stays_in_use(tmp_path: Path) -> None:
+    seed = bytes(range(64)).hex()
+    (tmp_path / ".env").write_text(f"CUSTODY_SEED={seed}\n")
+
+    dotenv.complete(tmp_path / ".env")
+
+    values = dotenv.read(tmp_path / ".env")
+    tree = BIP32.from_seed(bytes.fromhex(seed))
+    assert values["CUSTODY_SEED"] == seed
     assert values["CUSTODY_XPUB"] == tree.get_xpub_from_path("m/44'/60'/0'")
     assert values["KGEN_XPUB"] == tree.get_xpub_from_path("m/44'/60'/1'")
-    assert values["FLOAT_ADDRESS"] == Account.from_key(values["FLOAT_KEY"]).address.lower()
+    assert not (tmp_path / dotenv.SEED_FILE).exists()
 
 
 def test_what_is_there_stays(tmp_path: Path) -> None:
@@ -54,6 +98,7 @@ def test_no_seed_is_invented_beside_given_public_keys(tmp_path: Path) -> None:
     dotenv.complete(path)
 
     assert "CUSTODY_SEED" not in dotenv.read(path)
+    assert not (tmp_path / dotenv.SEED_FILE).exists()
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

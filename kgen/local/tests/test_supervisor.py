@@ -23,7 +23,7 @@ from kgen.local.processes import PROJECT, free_port
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 SUMMARY_END = "Stop: Ctrl-C"
-NAMES = ["postgres", "valkey", "anvil", "web", "worker", "beat", "metrics"]
+NAMES = ["postgres", "valkey", "anvil", "signer", "web", "worker", "beat", "metrics"]
 
 
 class Platform:
@@ -104,6 +104,11 @@ class Platform:
         return time.monotonic() - began
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(line.split("=", 1) for line in lines if line)
+
+
 @pytest.fixture
 def platform(tmp_path: Path) -> Iterator[Platform]:
     folder = tmp_path / "a clone"
@@ -138,6 +143,24 @@ def test_whatever_is_killed_is_started_again(platform: Platform) -> None:
     for name, line in zip(NAMES, said, strict=True):
         assert line.startswith(f"! {name} died (killed by SIGKILL; its last line was: ")
         assert line.endswith(" and is started again at once.")
+
+
+def test_the_seed_is_the_signers_alone(platform: Platform) -> None:
+    platform.start()
+    services = platform.services()
+
+    told = {name: environment_of(services[name]) for name in ("web", "worker", "beat")}
+
+    settings = dotenv.read(platform.folder / ".env")
+    assert [name for name in settings if "SEED" in name] == []
+    for environment in told.values():
+        assert [name for name, value in environment.items() if "SEED" in name and value] == []
+        assert not environment.get("SIGNER_PASSPHRASE_FILE")
+    assert [name for name, environment in told.items() if environment.get("SIGNER_SOCKET")] == [
+        "worker"
+    ]
+    signer = (platform.local / "logs" / "signer.log").read_text()
+    assert f"Signing for {told['worker']['SETTLEMENT_ADDRESS']} on chain 31337" in signer
 
 
 def test_a_stop_is_clean_and_the_next_start_finds_everything(platform: Platform) -> None:
