@@ -86,6 +86,23 @@ def take_sample(*, chain: ChainReader, now: datetime) -> SolvencySample:
     return sample
 
 
+def history(*, since: datetime, until: datetime, points: int) -> list[SolvencySample]:
+    """Samples of a time, evenly thinned out to about so many, the oldest first."""
+    step = max(1.0, (until - since).total_seconds() / points)
+    kept = _rows(
+        """
+        SELECT max(id) AS id FROM wallet_solvencysample
+         WHERE taken_at BETWEEN %(since)s AND %(until)s
+         GROUP BY floor(extract(epoch FROM taken_at) / %(step)s)
+        """,
+        since=since,
+        until=until,
+        step=step,
+    )
+    samples = SolvencySample.objects.filter(pk__in=[row["id"] for row in kept])
+    return list(samples.order_by("taken_at", "pk"))
+
+
 def forget_old_samples(*, now: datetime) -> None:
     """Drop the samples that are older than a quarter of a year."""
     SolvencySample.objects.filter(taken_at__lt=now - KEPT_FOR).delete()

@@ -2,22 +2,26 @@
 
 from wallet.admin import (
     approvals,
+    chain_events,
     freezing,
     ledger,
     pausing,
     payouts,
     reconciliation,
+    solvency,
     transactions,
     wallets,
 )
 
 __all__ = [
     "approvals",
+    "chain_events",
     "freezing",
     "ledger",
     "pausing",
     "payouts",
     "reconciliation",
+    "solvency",
     "transactions",
     "wallets",
 ]
