@@ -232,6 +232,20 @@ def test_withdrawal_goes_from_the_wallet_to_the_kgen_wallet(wallet):
     ]
 
 
+def test_withdrawal_that_waits_for_staff_is_accepted_like_any_other():
+    game = GameFactory.create(auto_approve_limit=999)
+    wallet = WalletFactory.create(gamer=GamerFactory.create(game=game), earned=1000)
+    link(wallet.gamer)
+    client = api(wallet.gamer)
+
+    answer = client.post(WITHDRAW)
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "SUCCESS")
+    (withdrawal,) = client.get(path_of(wallet)).json()["fromTransactions"]
+    assert (withdrawal["sync_status"], withdrawal["sync_error"]) == ("PENDING", None)
+    assert Payout.objects.get().state == "AWAITING_APPROVAL"
+
+
 def test_completed_transaction_names_its_place_on_the_chain(wallet):
     batching.group_transactions(now=NOW + timedelta(hours=1))
     Payout.objects.update(
