@@ -242,7 +242,8 @@ NET_THRESHOLD = env.int("NET_THRESHOLD", default=1)
 NET_MAX_HOURS = env.int("NET_MAX_HOURS", default=24)
 # A withdrawal waits for staff if it is above what its game lets out by itself, if the gamer's last
 # 24 hours come to more than this or were more often than this, or if the day's total of all gamers
-# that goes out unseen is used up: half of the contract's own cap, which nobody can approve beyond.
+# that goes out unseen is used up. Half of the contract's cap of a day is a good value for that one:
+# beyond the contract's cap nobody can approve anything.
 AUTO_APPROVE_PER_GAMER_AND_DAY = env.int("AUTO_APPROVE_PER_GAMER_AND_DAY", default=10_000)
 AUTO_APPROVE_TIMES_PER_GAMER_AND_DAY = env.int("AUTO_APPROVE_TIMES_PER_GAMER_AND_DAY", default=20)
 AUTO_APPROVE_PER_DAY = env.int("AUTO_APPROVE_PER_DAY", default=1_000_000)
