@@ -2,20 +2,24 @@
 
 from wallet.admin import (
     freezing,
+    gamers,
     ledger,
     pausing,
     payouts,
     reconciliation,
+    timeline,
     transactions,
     wallets,
 )
 
 __all__ = [
     "freezing",
+    "gamers",
     "ledger",
     "pausing",
     "payouts",
     "reconciliation",
+    "timeline",
     "transactions",
     "wallets",
 ]

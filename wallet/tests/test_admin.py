@@ -386,18 +386,6 @@ def test_list_costs_the_same_queries_whatever_its_length(
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_wallet_page_costs_the_same_queries_whatever_moved(
-    support, rows, django_assert_num_queries
-):
-    wallet = new_wallet()
-    for _ in range(rows):
-        on_the_chain(win(wallet, 60))
-
-    with django_assert_num_queries(9):
-        support.get(page(wallet))
-
-
-@pytest.mark.parametrize("rows", [1, 3])
 def test_account_page_costs_the_same_queries_whatever_moved(
     support, rows, django_assert_num_queries
 ):
