@@ -329,7 +329,7 @@ def _text(legs: Sequence[_Leg], entry: WalletTransaction | None, promised_for: s
         case Kind.CONFIRM if legs[0].into:
             return f"{kcash} booked on the chain{what and f': {what}'}"
         case Kind.CONFIRM:
-            return f"{kcash} taken off on the chain{what and f': {what}'}"
+            return f"{kcash} booked out on the chain{what and f': {what}'}"
         case kind:
             return f"{kcash} {kind.replace('_', ' ').lower()}, {_shares(legs)}"
 

@@ -154,7 +154,7 @@ LIFE = [
     "53 KCash entry fee for Daily Carrom, 50 from bonus and 3 from bought",
     "53 KCash refund for Daily Carrom, 50 back to bonus and 3 back to bought",
     "10 KCash entry fee for Daily Carrom, from bonus",
-    "10 KCash taken off on the chain: entry fee for Daily Carrom",
+    "10 KCash booked out on the chain: entry fee for Daily Carrom",
     "Prize of 60 KCash for tournament 0193a1b2, to claim",
     "Claimed 60 KCash, now earned: prize for rank 1 in Daily Carrom",
     "Reward of 1,000 KCash, to claim",
