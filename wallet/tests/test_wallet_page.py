@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
@@ -281,15 +282,21 @@ def test_export_of_a_wrong_choice_goes_back_to_it(support, life):
     assert LogEntry.objects.count() == 0
 
 
-def test_nobody_exports_what_they_may_not_see(db):
-    life, stranger = Life(), staff_client(SUPPORT)
+def test_nobody_exports_what_they_may_not_see(support, life):
+    nobody, stranger = staff_client(SUPPORT), staff_client(SUPPORT)
+    User.objects.get(pk=nobody.session["_auth_user_id"]).groups.clear()
     stranger.logout()
 
+    assert nobody.get(page(life.wallet)).status_code == 403
+    assert nobody.get(export(life)).status_code == 403
     assert stranger.get(export(life)).status_code == 302  # to the login
-    assert staff_client(SUPPORT).get(
-        export(life).replace(str(life.wallet.pk), "0")
-    ).status_code == (404)
     assert LogEntry.objects.count() == 0
+
+
+def test_export_of_no_wallet_is_not_found(support, life):
+    address = reverse("admin:wallet_wallet_timeline", args=[0])
+
+    assert support.get(address).status_code == 404
 
 
 # --- The gamer and the chain ---------------------------------------------------------------------
