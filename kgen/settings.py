@@ -103,6 +103,10 @@ APPLICATION_GRANTS = {
         "SELECT, INSERT, UPDATE (sync_status, sync_error, payout_id, modified_at)"
     ),
     "wallet_deposit": "SELECT, INSERT",
+    "wallet_correction": (
+        "SELECT, INSERT, UPDATE (state, decided_by_id, decided_at, decision_reason, transaction_id)"
+    ),
+    "wallet_walletfreeze": "SELECT, INSERT, UPDATE (lifted_by, lifted_at, lift_reason)",
     "wallet_payoutswitch": "SELECT, UPDATE",
     "django_admin_log": "SELECT, INSERT",
     "django_migrations": "SELECT",

@@ -8,8 +8,9 @@ from django.http import HttpRequest
 
 from accounts.admin import sessions_of_gamer
 from accounts.models import Gamer, OtpRequest
-from kgen.common.admin import Table, badge, kcash, link, mask_phone, moment, panel, short
+from kgen.common.admin import Table, kcash, link, mask_phone, moment, panel, short
 from wallet import ledger
+from wallet.admin import freezing
 from wallet.admin.cells import NEWEST
 from wallet.models import KgenWallet, Wallet
 
@@ -19,7 +20,7 @@ OF_THE_GAMER: Final = "accounts.view_gamer"
 
 @panel(Gamer, "Wallet", order=10)
 def wallet_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
-    wallet = Wallet.objects.filter(gamer=gamer).first()
+    wallet = Wallet.objects.filter(gamer=gamer).select_related("freeze").first()
     if wallet is None:
         return Table(columns=[], rows=[], empty="Opened with the gamer's first session.")
     kept = ledger.balances(wallet.pk)
@@ -38,7 +39,7 @@ def wallet_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
         rows=[
             (
                 link(wallet, wallet.address),
-                badge("frozen", bad=True) if wallet.is_frozen else badge("open", good=True),
+                freezing.state_of(wallet),
                 kcash(kept.lazy),
                 kcash(kept.earned),
                 kcash(kept.claimable),

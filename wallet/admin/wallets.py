@@ -26,6 +26,7 @@ from kgen.common.admin import (
     text_column,
 )
 from wallet import explanations, ledger
+from wallet.admin import freezing
 from wallet.admin.cells import (
     BUCKETS,
     NEWEST,
@@ -44,7 +45,7 @@ class WalletAdmin(ReadOnlyAdmin[Wallet]):
     roles = VIEWED_BY_ALL
     list_display = ["address", "whose", "game", "state", "moves", "opened"]
     list_select_related = ["gamer__game"]
-    list_filter = ["is_frozen"]
+    list_filter = [freezing.FrozenFilter]
     search_fields = ["address__exact", "gamer__gamer_id__startswith"]
     search_help_text = "Custodial wallet address, or gamer id"
     ordering = ["-id"]
@@ -58,7 +59,7 @@ class WalletAdmin(ReadOnlyAdmin[Wallet]):
     kgen_wallet = text_column("gamer__kgen_account__wallet__address", "KGeN wallet")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
-        wanted = ("gamer__game", "gamer__kgen_account__wallet")
+        wanted = ("gamer__game", "gamer__kgen_account__wallet", "freeze")
         return super().get_queryset(request).select_related(*wanted)
 
     def get_urls(self) -> list[URLPattern]:
@@ -87,7 +88,7 @@ class WalletAdmin(ReadOnlyAdmin[Wallet]):
 
     @admin.display(description="state")
     def state(self, wallet: Wallet) -> SafeString:
-        return badge("frozen", bad=True) if wallet.is_frozen else badge("open", good=True)
+        return freezing.state_of(wallet)
 
 
 @panel(Wallet, "Balances", order=10)

@@ -1,4 +1,6 @@
+from wallet.models.corrections import Correction
 from wallet.models.deposits import Deposit
+from wallet.models.freezes import WalletFreeze
 from wallet.models.ledger import LedgerAccount, Transfer
 from wallet.models.reconciliation import ReconciliationRun
 from wallet.models.settlement import (
@@ -15,6 +17,7 @@ from wallet.models.wallets import KgenWallet, Wallet
 
 __all__ = [
     "Attempt",
+    "Correction",
     "Deposit",
     "KgenWallet",
     "LedgerAccount",
@@ -27,5 +30,6 @@ __all__ = [
     "SlotItem",
     "Transfer",
     "Wallet",
+    "WalletFreeze",
     "WalletTransaction",
 ]

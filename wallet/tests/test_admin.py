@@ -200,37 +200,6 @@ def test_gamer_page_sums_the_wallet_up(support):
     ]
 
 
-def test_freeze_and_unfreeze_need_a_reason_and_are_logged(support):
-    wallet = new_wallet()
-
-    support.post(reverse("admin:wallet_wallet_freeze", args=[wallet.pk]), {"reason": ""})
-    wallet.refresh_from_db()
-    without_reason = wallet.is_frozen
-    support.post(reverse("admin:wallet_wallet_freeze", args=[wallet.pk]), {"reason": "stolen"})
-    wallet.refresh_from_db()
-    frozen = wallet.is_frozen
-    support.post(reverse("admin:wallet_wallet_unfreeze", args=[wallet.pk]), {"reason": "found"})
-
-    wallet.refresh_from_db()
-    assert (without_reason, frozen, wallet.is_frozen) == (False, True, False)
-    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
-        "Freeze: stolen",
-        "Unfreeze: found",
-    ]
-
-
-def test_operators_may_not_freeze():
-    operator, wallet = staff_client(OPERATORS), new_wallet()
-
-    response = operator.post(
-        reverse("admin:wallet_wallet_freeze", args=[wallet.pk]), {"reason": "no"}
-    )
-
-    wallet.refresh_from_db()
-    assert response.status_code == 403
-    assert not wallet.is_frozen
-
-
 # --- The ledger ----------------------------------------------------------------------------------
 
 
