@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from wallet.ledger import TREASURY
 from wallet.models import LedgerAccount, Payout, Transfer, WalletTransaction
 
 Kind = Transfer.Kind
@@ -277,6 +278,7 @@ _KIND_OF_TYPE: Final[Mapping[str, str]] = {
     Type.REWARD_CLAIM: Kind.CLAIM,
     Type.WITHDRAW: Kind.HOLD,
     Type.DEPOSIT: Kind.DEPOSIT,
+    Type.ADJUST: Kind.ADJUST,
 }
 
 
@@ -351,6 +353,38 @@ def postings_without_their_transaction(_accounts: Accounts = None) -> list[Findi
     )
 
 
+def corrections_without_their_posting(_accounts: Accounts = None) -> list[Finding]:
+    """What two people approved is posted as they approved it, and nothing else is corrected."""
+    return _find(
+        """
+        WITH posted AS (
+            SELECT posting_id, phase, leg, owner_id AS wallet_id, bucket, transfer.amount,
+                   CASE id WHEN credit_id THEN 'CREDIT' ELSE 'DEBIT' END AS direction
+              FROM ledger.transfer
+              -- The other side is the treasury's.
+              LEFT JOIN ledger.account
+                   ON id = CASE %(treasury)s WHEN debit_id THEN credit_id
+                                             WHEN credit_id THEN debit_id END
+                  AND owner_kind = 'WALLET'
+             WHERE kind = 'ADJUST'
+        ),
+        approved AS (
+            SELECT * FROM wallet_correction WHERE state = 'APPROVED'
+        )
+        SELECT coalesce('correction ' || approved.id, 'posting ' || posting_id),
+               CASE WHEN posting_id IS NULL THEN 'approved, and not posted as approved'
+                    ELSE 'ADJUST of ' || posted.amount || ' that nobody approved' END
+          FROM approved
+          FULL JOIN posted
+               ON posting_id = approved.transaction_id AND phase = 0 AND leg = 1
+              AND posted.wallet_id = approved.wallet_id AND posted.bucket = approved.bucket
+              AND posted.direction = approved.direction AND posted.amount = approved.amount
+         WHERE posting_id IS NULL OR approved.id IS NULL
+        """,
+        treasury=TREASURY,
+    )
+
+
 def pools_with_something_left(_accounts: Accounts = None) -> list[Finding]:
     """A tournament that has given out its prizes keeps nothing: fees in are prizes and rake out."""
     return _find(
@@ -382,6 +416,7 @@ AUDITS: Final[Sequence[Audit]] = (
     Audit("Wallets are the sum of transactions", wallets_that_differ_from_their_transactions),
     Audit("Transactions are posted", transactions_without_their_posting, is_partial=False),
     Audit("Postings are transactions", postings_without_their_transaction, is_partial=False),
+    Audit("Corrections are what was approved", corrections_without_their_posting, is_partial=False),
     Audit("Pools are empty once paid out", pools_with_something_left, is_partial=False),
 )
 

@@ -150,6 +150,7 @@ READING = {
     "tournaments.view_participation",
     "tournaments.view_tournament",
     "wallet.view_attempt",
+    "wallet.view_correction",
     "wallet.view_ledgeraccount",
     "wallet.view_payout",
     "wallet.view_payoutswitch",
@@ -183,7 +184,10 @@ def test_make_roles_gives_support_exactly_its_permissions():
     assert codenames(SUPPORT) == READING | {
         "accounts.block_gamer",
         "accounts.unblock_gamer",
+        "wallet.approve_correction",
+        "wallet.correct_wallet",
         "wallet.freeze_wallet",
+        "wallet.reject_correction",
         "wallet.unfreeze_wallet",
     }
 
@@ -193,7 +197,9 @@ def test_make_roles_gives_finance_exactly_its_permissions():
 
     assert codenames(FINANCE) == {
         *(name for name in READING if name.startswith("wallet.")),
+        "wallet.approve_correction",
         "wallet.pause_payoutswitch",
+        "wallet.reject_correction",
         "wallet.resume_payoutswitch",
     }
 

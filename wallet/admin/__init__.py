@@ -1,6 +1,7 @@
 """The wallet's pages of the console, one file a subject; importing them is what registers them."""
 
 from wallet.admin import (
+    corrections,
     freezing,
     gamers,
     ledger,
@@ -13,6 +14,7 @@ from wallet.admin import (
 )
 
 __all__ = [
+    "corrections",
     "freezing",
     "gamers",
     "ledger",

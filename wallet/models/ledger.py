@@ -80,6 +80,7 @@ class Transfer(models.Model):
         SETTLE = "SETTLE"
         RELEASE = "RELEASE"
         CONFIRM = "CONFIRM"
+        ADJUST = "ADJUST"
 
     pk = models.CompositePrimaryKey("posting_id", "phase", "leg")
     posting_id = models.UUIDField()

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
@@ -11,6 +12,7 @@ from accounts.models import Gamer
 from kgen.common.identifiers import uuid7
 from wallet import (
     claims,
+    corrections,
     deposits,
     entry_fees,
     ledger,
@@ -19,7 +21,7 @@ from wallet import (
     welcome_bonus,
     withdrawals,
 )
-from wallet.models import Payout, Wallet, WalletTransaction
+from wallet.models import Correction, Payout, Wallet, WalletTransaction
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
 
 TOURNAMENT = UUID("0193a1b2-0000-7000-8000-000000000001")
@@ -131,6 +133,25 @@ class Life:
                 signed_amount=entry.signed_amount,
             )
 
+    def correct(self, bucket: ledger.Bucket, amount: int) -> Correction:
+        """Give so much to a bucket, or take it below zero, by two people."""
+        asker, decider = (
+            User.objects.get_or_create(username=name)[0] for name in ("asker", "decider")
+        )
+        direction = WalletTransaction.Direction
+        asked = corrections.ask(
+            wallet=self.wallet,
+            bucket=bucket,
+            direction=direction.CREDIT if amount > 0 else direction.DEBIT,
+            amount=abs(amount),
+            reason="a score was lost",
+            by=asker,
+            now=self.now,
+        )
+        return corrections.approve(
+            correction=asked, reason="seen the score", by=decider, now=self.now
+        )
+
     def lead(self) -> None:
         """Everything that can happen to a wallet, once at least."""
         bonus, _ = self.welcome(), self.buy(4)
@@ -145,6 +166,8 @@ class Life:
         self.give_back(self.withdraw())
         self.pay_out(self.withdraw())
         self.win(5)
+        self.correct(ledger.Bucket.EARNED, 7)
+        self.correct(ledger.Bucket.BONUS, -3)
 
 
 LIFE = [
@@ -164,4 +187,6 @@ LIFE = [
     "1,060 KCash set aside for a withdrawal",
     "Withdrawal of 1,060 KCash paid out on the chain",
     "Prize of 5 KCash for tournament 0193a1b2, to claim",
+    "7 KCash correction by support, to earned",
+    "3 KCash correction by support, from bonus",
 ]

@@ -29,13 +29,13 @@ def test_each_bucket_is_a_sum_of_causes(life):
     aside, withdrawn = "set aside for withdrawals", "1,060 withdrawals given back (1)"
     assert told == {
         "bonus": (
-            40,
-            "+ 50 refunds (1) + 50 welcome bonus (1) - 60 entry fees (2)",
+            37,
+            "+ 50 refunds (1) + 50 welcome bonus (1) - 60 entry fees (2) - 3 corrections (1)",
         ),
         "bought": (4, "+ 4 deposits (1) + 3 refunds (1) - 3 entry fees (1)"),
         "earned": (
-            0,
-            f"+ 1,060 claims (2) + {withdrawn} - 2,120 {aside} (2)",
+            7,
+            f"+ 1,060 claims (2) + {withdrawn} + 7 corrections (1) - 2,120 {aside} (2)",
         ),
         "claimable": (
             5,
@@ -99,7 +99,7 @@ def test_drift_is_named_where_it_is(life):
     told = explain(life)
 
     assert {bucket: one.drift for bucket, one in told.items() if one.drift} == {"bonus": 7}
-    assert told["bonus"].balance == 47
+    assert told["bonus"].balance == 44
 
 
 def test_lost_transfer_is_drift_in_both_of_its_buckets(life):

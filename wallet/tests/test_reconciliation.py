@@ -13,9 +13,19 @@ from django.utils import timezone
 from web3 import HTTPProvider
 
 from accounts.tests.factories import GamerFactory
+from accounts.tests.staff import staff_user
 from kgen.common.identifiers import uuid7
-from wallet import claims, entry_fees, ledger, prize_pools, reconciliation, welcome_bonus
+from wallet import (
+    claims,
+    corrections,
+    entry_fees,
+    ledger,
+    prize_pools,
+    reconciliation,
+    welcome_bonus,
+)
 from wallet import withdrawals as withdrawing
+from wallet.models import WalletTransaction
 from wallet.reconciliation import AUDITS, ChainComparison, Finding, TournamentBooks
 from wallet.settlement.chain import ChainUnavailable, Web3Chain
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
@@ -55,6 +65,18 @@ def play():
     claims.promise(wallet=wallet, amount=80, reference=uuid7())
     claims.credit(wallet=wallet, amount=80, reference=uuid7(), description="", now=now)
     withdrawing.withdraw(gamer=gamer, now=now)
+    asked = corrections.ask(
+        wallet=wallet,
+        bucket=ledger.Bucket.BOUGHT,
+        direction=WalletTransaction.Direction.CREDIT,
+        amount=5,
+        reason="bought twice, booked once",
+        by=staff_user(username="sam"),
+        now=now,
+    )
+    corrections.approve(
+        correction=asked, reason="seen the receipt", by=staff_user(username="ada"), now=now
+    )
     return wallet
 
 
@@ -86,6 +108,7 @@ WALLETS = "Wallets are the sum of transactions"
 OVERDRAWN = "No account is overdrawn"
 POSTED = "Transactions are posted"
 TOLD = "Postings are transactions"
+CORRECTED = "Corrections are what was approved"
 EMPTY = "Pools are empty once paid out"
 
 PLANTED = {
@@ -104,6 +127,13 @@ PLANTED = {
         SUM,
         WALLETS,
     },
+    "ALTER TABLE wallet_correction DISABLE TRIGGER USER;"
+    "UPDATE wallet_correction SET amount = amount + 1": {CORRECTED},
+    "ALTER TABLE wallet_correction DISABLE TRIGGER USER; DELETE FROM wallet_correction": {
+        CORRECTED
+    },
+    "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
+    "UPDATE ledger.transfer SET kind = 'GRANT' WHERE kind = 'ADJUST'": {POSTED, CORRECTED},
     "DELETE FROM ledger.pending_credit": {ZERO, SUM},
     "UPDATE ledger.pending_credit SET amount = amount + 1": {ZERO, SUM, WAITING},
     "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
@@ -253,7 +283,7 @@ def test_audit_ledger_fails_on_a_finding():
         call_command("audit_ledger", stdout=output)
 
     assert (
-        f"  wallet {wallet.pk}: lazy 21, transactions say 20; on chain 0, synced transactions say 0"
+        f"  wallet {wallet.pk}: lazy 26, transactions say 25; on chain 0, synced transactions say 0"
         in output.getvalue().splitlines()
     )
 

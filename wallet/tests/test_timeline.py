@@ -49,7 +49,7 @@ def test_changes_add_up_to_the_balances(life):
         "hold": kept.hold,
         "onchain": kept.onchain,
     }
-    assert sum(line.lazy for line in told) == kept.lazy == 44
+    assert sum(line.lazy for line in told) == kept.lazy == 48
 
 
 def test_line_names_the_transaction_that_the_gamer_sees(life):

@@ -401,5 +401,5 @@ def test_page_costs_the_same_queries_whatever_happened(
         life.claim(5)
         support.get(export(life))
 
-    with django_assert_num_queries(18):
+    with django_assert_num_queries(19):
         assert text(support.get(page(life.wallet)).content.decode())
