@@ -405,6 +405,43 @@ def pools_with_something_left(_accounts: Accounts = None) -> list[Finding]:
     )
 
 
+def rewritten_days(_accounts: Accounts = None) -> list[Finding]:
+    """Each closed day still has the digest it was closed with, and follows from the one before."""
+    return _find(
+        """
+        SELECT 'day ' || day,
+               CASE WHEN prev_sha256 <> previous THEN 'does not follow from the day before'
+                    ELSE 'was closed with ' || row_count || ' transfers, and has ' || now_count
+                         || ' or others' END
+          FROM (SELECT digest.*, again.row_count AS now_count, again.sha256 AS now_sha256,
+                       lag(digest.sha256, 1, ''::bytea) OVER (ORDER BY day) AS previous
+                  FROM ledger.day_digest AS digest
+                 CROSS JOIN LATERAL ledger.digest_of(day, prev_sha256) AS again) AS compared
+         WHERE prev_sha256 <> previous
+            OR (row_count, sha256) IS DISTINCT FROM (now_count, now_sha256)
+        """
+    )
+
+
+def snapshots_that_differ_from_transfers(_accounts: Accounts = None) -> list[Finding]:
+    """The newest snapshot of each account without a kept balance is the sum of its transfers."""
+    return _find(
+        """
+        SELECT 'account ' || newest.account_id,
+               'snapshot of ' || newest.as_of || ' says ' || newest.balance
+               || ', its transfers make ' || total.amount
+          FROM (SELECT DISTINCT ON (account_id) * FROM ledger.snapshot
+                 ORDER BY account_id, as_of DESC) AS newest
+         CROSS JOIN LATERAL (
+               SELECT coalesce(sum(change), 0) AS amount, count(*) AS row_count
+                 FROM ledger.entry
+                WHERE entry.account_id = newest.account_id AND seq IS NULL
+                  AND created_at < newest.as_of) AS total
+         WHERE (newest.balance, newest.row_count) <> (total.amount, total.row_count)
+        """
+    )
+
+
 AUDITS: Final[Sequence[Audit]] = (
     Audit("All accounts together are zero", sums_that_are_not_zero, is_partial=False),
     Audit("No account is overdrawn", overdrawn_accounts),
@@ -418,6 +455,8 @@ AUDITS: Final[Sequence[Audit]] = (
     Audit("Postings are transactions", postings_without_their_transaction, is_partial=False),
     Audit("Corrections are what was approved", corrections_without_their_posting, is_partial=False),
     Audit("Pools are empty once paid out", pools_with_something_left, is_partial=False),
+    Audit("Closed days are as they were", rewritten_days, is_partial=False),
+    Audit("Snapshots are sums", snapshots_that_differ_from_transfers, is_partial=False),
 )
 
 

@@ -1,7 +1,7 @@
 from wallet.models.corrections import Correction
 from wallet.models.deposits import Deposit
 from wallet.models.freezes import WalletFreeze
-from wallet.models.ledger import LedgerAccount, Transfer
+from wallet.models.ledger import DayDigest, LedgerAccount, Transfer
 from wallet.models.reconciliation import ReconciliationRun
 from wallet.models.settlement import (
     Attempt,
@@ -18,6 +18,7 @@ from wallet.models.wallets import KgenWallet, Wallet
 __all__ = [
     "Attempt",
     "Correction",
+    "DayDigest",
     "Deposit",
     "KgenWallet",
     "LedgerAccount",
