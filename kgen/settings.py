@@ -112,6 +112,13 @@ APPLICATION_GRANTS = {
     "django_migrations": "SELECT",
 }
 
+# What reconciliation asks, in this order. The wallet knows nothing of the apps above it.
+LEDGER_AUDITS = (
+    "wallet.reconciliation.AUDITS",
+    "rewards.audits.AUDITS",
+    "tournaments.audits.AUDITS",
+)
+
 REDIS_URL = env.str("REDIS_URL")
 
 CELERY_BROKER_URL = REDIS_URL

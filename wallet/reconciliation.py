@@ -10,7 +10,10 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
+from django.utils.module_loading import import_string
 
 from wallet.ledger import TREASURY
 from wallet.models import LedgerAccount, Payout, Transfer, WalletTransaction
@@ -460,6 +463,39 @@ AUDITS: Final[Sequence[Audit]] = (
 )
 
 
+def all_audits() -> Sequence[Audit]:
+    """The ledger's own audits, and those of the apps above that hold their rows against it."""
+    return [audit for path in settings.LEDGER_AUDITS for audit in import_string(path)]
+
+
+def differences_from_postings(kind: Transfer.Kind, promised: QuerySet[Any, Any]) -> list[Finding]:
+    """Where an app's rows and the postings made for them are not the same, looked at from both ends.
+
+    `promised` yields (posting id, amount above 0, what the row is called), each posting id once.
+    """
+    rows, parameters = promised.order_by().query.sql_with_params()
+    return [
+        Finding(*found)
+        for found in _rows(
+            f"""
+            WITH promised (posting_id, amount, subject) AS ({rows}),
+            posted AS (
+                SELECT posting_id, sum(amount) AS amount FROM ledger.transfer
+                 WHERE kind = %s AND phase = 0 GROUP BY posting_id
+            )
+            SELECT coalesce(subject, 'posting ' || posting_id),
+                   coalesce(promised.amount::text, 'nothing') || ' was promised, '
+                   || coalesce(posted.amount::text, 'nothing') || ' posted'
+              FROM promised FULL JOIN posted USING (posting_id)
+             WHERE promised.amount IS DISTINCT FROM posted.amount
+             ORDER BY 1, 2
+             LIMIT {MOST_FINDINGS}
+            """,  # noqa: S608 - the query of a queryset, its parameters apart
+            (*parameters, kind),
+        )
+    ]
+
+
 # --- What changed --------------------------------------------------------------------------------
 
 
@@ -644,7 +680,7 @@ def _find(question: str, accounts: Accounts = None, **parameters: Any) -> list[F
     return [Finding(*row) for row in _rows(few, {"accounts": accounts, **parameters})]
 
 
-def _rows(question: str, parameters: Mapping[str, Any]) -> list[Any]:
+def _rows(question: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(question, parameters)
         rows: list[Any] = cursor.fetchall()

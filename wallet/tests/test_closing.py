@@ -33,7 +33,7 @@ def snapshots() -> list[tuple[int, int, int]]:
             " FROM ledger.snapshot WHERE account_id = %s ORDER BY as_of",
             [ledger.MINT],
         )
-        return [tuple(map(int, row)) for row in cursor.fetchall()]
+        return [(ago, int(held), count) for ago, held, count in cursor.fetchall()]
 
 
 def three_days(owner) -> None:
