@@ -139,7 +139,11 @@ PLANTED = {
         CORRECTED
     },
     "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
-    "UPDATE ledger.transfer SET kind = 'GRANT' WHERE kind = 'ADJUST'": {POSTED, CORRECTED},
+    "UPDATE ledger.transfer SET kind = 'GRANT' WHERE kind = 'ADJUST'": {
+        POSTED,
+        CORRECTED,
+        DAYS,
+    },
     "DELETE FROM ledger.pending_credit": {ZERO, SUM},
     "UPDATE ledger.pending_credit SET amount = amount + 1": {ZERO, SUM, WAITING},
     "ALTER TABLE ledger.transfer DISABLE TRIGGER USER;"
