@@ -219,6 +219,14 @@ def test_account_page_shows_transfers_with_the_balance_after_each(support):
     ]
 
 
+def test_account_without_a_kept_balance_is_summed_up(support):
+    fill(new_wallet(), ledger.Bucket.BONUS, 57)
+
+    rows = support.get("/admin/wallet/ledgeraccount/", {"bucket__exact": "mint"})
+
+    assert "-57 KCash" in rows.content.decode()
+
+
 @pytest.mark.parametrize("of", ["a wallet's bucket", "the mint"])
 def test_account_page_turns_over_every_transfer_once(support, of):
     wallet = new_wallet()
