@@ -60,11 +60,13 @@ def measure(options: Sequence[str]) -> Report:
     report = Report("Postings a second, 16 clients", ("posting", "median", "turns"))
     for name, turns in rates.items():
         report.rows.append((name, round(median(turns)), " ".join(f"{rate:.0f}" for rate in turns)))
-    for fast, slow, limit, aim in RATIOS:
-        ratio = median(a / b for a, b in zip(rates[fast], rates[slow], strict=True))
-        report.goals.append(Goal(f"{fast} : {slow}", ratio, limit, is_ceiling=False))
-        reached = "reached" if ratio >= aim else "not reached"
-        report.notes.append(f"Aim of {fast} : {slow}: {aim:g} x, {reached}.")
+    report.goals += [
+        Goal(f"{fast} : {slow}", _ratio(rates, fast, slow), limit, is_ceiling=False)
+        for fast, slow, limit in RATIOS
+    ]
+    report.notes += [
+        f"{fast} : {slow}: {_ratio(rates, fast, slow):.2f} x" for fast, slow in COMPARED
+    ]
     report.goals += [
         Goal("a posting of 1000 legs", milliseconds(thousand_legs(accounts)), 500, True, "ms"),
         Goal("settling 10,000 entrants", settle_a_crowd(), 2, True, "s"),
@@ -72,13 +74,25 @@ def measure(options: Sequence[str]) -> Report:
     return report
 
 
-# What must be on any machine, and what is aimed at on one that does nothing else.
+# Faster, slower, and how many times at least. A call is one statement and so a transaction of its
+# own; a flow begins and commits one, as every caller in the product does, and pays for two more trips
+# to the server.
 RATIOS = [
-    ("ledger, anybody to anybody", "ORM, anybody to anybody", 3, 6),
-    ("ledger, all into one pool", "ORM, all into one account", 3, 10),
-    ("pgbench, all into one pool", "pgbench, all into one strict account", 3, 4),
-    ("ledger, anybody to anybody", "pgbench, anybody to anybody", 0.3, 0.4),
+    ("call, anybody to anybody", "ORM, anybody to anybody", 6),
+    ("call, all into one pool", "ORM, all into one account", 10),
+    ("flow, anybody to anybody", "pgbench, anybody to anybody", 0.4),
+    ("pgbench, all into one pool", "pgbench, all into one strict account", 3),
 ]
+# Told beside them.
+COMPARED = [
+    ("flow, anybody to anybody", "ORM, anybody to anybody"),
+    ("flow, all into one pool", "ORM, all into one account"),
+]
+
+
+def _ratio(rates: dict[str, list[float]], fast: str, slow: str) -> float:
+    """The median over the rounds, in each of which the two ran side by side."""
+    return median(a / b for a, b in zip(rates[fast], rates[slow], strict=True))
 
 
 class Accounts:
@@ -107,6 +121,13 @@ class Accounts:
 def django_posts(accounts: Accounts) -> dict[str, Post]:
     everybody = len(accounts.earned)
 
+    def call_to_anybody() -> None:
+        debit, credit = random.sample(accounts.earned, 2)
+        _call(debit, credit, GRANT)
+
+    def call_into_the_pool() -> None:
+        _call(random.choice(accounts.earned), accounts.pool, Kind.ENTRY_FEE.value)
+
     @transaction.atomic
     def to_anybody() -> None:
         debit, credit = random.sample(accounts.earned, 2)
@@ -126,11 +147,20 @@ def django_posts(accounts: Accounts) -> dict[str, Post]:
         plain_rows.post(posting_id=uuid7(), debit=debit, credit=everybody + 1, amount=1)
 
     return {
-        "ledger, anybody to anybody": to_anybody,
+        "call, anybody to anybody": call_to_anybody,
+        "flow, anybody to anybody": to_anybody,
         "ORM, anybody to anybody": plain_to_anybody,
-        "ledger, all into one pool": into_the_pool,
+        "call, all into one pool": call_into_the_pool,
+        "flow, all into one pool": into_the_pool,
         "ORM, all into one account": plain_into_one,
     }
+
+
+def _call(debit: int, credit: int, kind: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT ledger.post1(%s, 0::smallint, %s, %s, %s, 1)", [uuid7(), kind, debit, credit]
+        )
 
 
 def together(post: Post, *, seconds: float) -> float:

@@ -39,6 +39,12 @@ app.conf.beat_schedule = {
         "schedule": 6 * 3600.0,
         "options": {"expires": 600},
     },
+    # Finds something once a day, an hour after midnight; each hour, so that a restart misses none.
+    "close the ledger's day": {
+        "task": "wallet.tasks.close_ledger_days",
+        "schedule": crontab(minute=5),
+        "options": {"expires": 3000},
+    },
     # Both looks, 10 s apart, fit into the minute within which drift is to be found.
     "reconcile what changed": {
         "task": "wallet.tasks.reconcile_changes",

@@ -106,6 +106,10 @@ APPLICATION_GRANTS = {
     "wallet_approvalrequest": "SELECT, INSERT",
     "wallet_approval": "SELECT, INSERT",
     "wallet_kgenwallet": "SELECT, INSERT",
+    "wallet_correction": (
+        "SELECT, INSERT, UPDATE (state, decided_by_id, decided_at, decision_reason, transaction_id)"
+    ),
+    "wallet_walletfreeze": "SELECT, INSERT, UPDATE (lifted_by, lifted_at, lift_reason)",
     "wallet_payoutswitch": "SELECT, UPDATE",
     "wallet_chainevent": (
         "SELECT, INSERT, UPDATE (meaning, dropped_at, explanation, explained_by, explained_at)"
@@ -113,6 +117,13 @@ APPLICATION_GRANTS = {
     "django_admin_log": "SELECT, INSERT",
     "django_migrations": "SELECT",
 }
+
+# What reconciliation asks, in this order. The wallet knows nothing of the apps above it.
+LEDGER_AUDITS = (
+    "wallet.reconciliation.AUDITS",
+    "rewards.audits.AUDITS",
+    "tournaments.audits.AUDITS",
+)
 
 REDIS_URL = env.str("REDIS_URL")
 

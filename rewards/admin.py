@@ -1,9 +1,12 @@
 """What gamers may claim and have claimed; an operator grants from the gamer's page."""
 
+from collections.abc import Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin
+from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -33,6 +36,7 @@ from kgen.common.admin import (
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON
 from rewards import granting
 from rewards.models import Reward
+from wallet import timeline
 
 NEWEST: Final = 20
 
@@ -115,6 +119,24 @@ def rewards_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
         empty="None yet: prizes come with a settled tournament, or an operator grants one.",
         links=[(f"{every}?{urlencode({'gamer__id__exact': gamer.pk})}", "All rewards")],
     )
+
+
+@timeline.names_promises
+def names_of_promises(gamer_id: int, promises: Sequence[timeline.Promise]) -> dict[UUID, str]:
+    """A grant's posting is one reward's own; a pool's is that of each of its winners."""
+    rewards = Reward.objects.filter(
+        Q(grant_posting_id__in=[one.posting_id for one in promises])
+        | Q(tournament_uid__in=[one.tournament_uid for one in promises if one.tournament_uid]),
+        gamer=gamer_id,
+    )
+    names = {
+        reward.tournament_uid or reward.grant_posting_id: (
+            f"rank {reward.rank} in {reward.tournament_title}" if reward.rank else reward.reference
+        )
+        for reward in rewards
+    }
+    keys = {one.posting_id: one.tournament_uid or one.posting_id for one in promises}
+    return {posting_id: names[key] for posting_id, key in keys.items() if key in names}
 
 
 class GrantForm(ReasonForm):

@@ -10,7 +10,7 @@ from accounts.models import Gamer
 from kgen.common.errors import NotFound
 from kgen.common.identifiers import uuid7
 from rewards.models import Reward
-from wallet import claims, custody
+from wallet import claims, custody, freezing
 
 
 class RewardNotFound(NotFound):
@@ -24,9 +24,9 @@ def claimable(*, gamer: Gamer, now: datetime) -> list[Reward]:
     return list(rewards.order_by("-created_at", "-id").select_related("gamer__wallet"))
 
 
-def refuse_frozen(*, gamer: Gamer) -> None:
+def refuse_frozen(*, gamer: Gamer, now: datetime) -> None:
     """Raises the wallet's WalletFrozen; `claim` asks again, under the wallet's lock."""
-    custody.refuse_frozen(custody.wallet_of(gamer))
+    freezing.refuse_frozen(custody.wallet_of(gamer), now=now)
 
 
 @transaction.atomic
@@ -41,7 +41,7 @@ def claim(
     """
     # The wallet first, as everywhere: a parallel claim waits here and then finds nothing left.
     wallet = custody.lock(custody.wallet_of(gamer).pk)
-    custody.refuse_frozen(wallet)
+    freezing.refuse_frozen(wallet, now=now)
 
     if reward_uids is None:
         rewards = list(

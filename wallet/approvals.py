@@ -11,7 +11,7 @@ from django.db.models import Q
 from accounts.models import Gamer
 from kgen.common.errors import Conflict, Forbidden
 from kgen.common.transactions import requires_transaction
-from wallet import custody
+from wallet import freezing
 from wallet.limits import Judgement
 from wallet.models import Approval, ApprovalRequest, Payout
 from wallet.settlement import payouts
@@ -50,7 +50,7 @@ def request(*, payout: Payout, judgement: Judgement, now: datetime) -> ApprovalR
 def approve(*, payout_uid: UUID, by: User, reason: str, now: datetime) -> Payout:
     """Say that a withdrawal may be paid; with the last approval that it needs it is PENDING.
 
-    Raises NotAwaitingApproval, custody.WalletFrozen, OwnWithdrawal, ApprovedAlready.
+    Raises NotAwaitingApproval, freezing.WalletFrozen, OwnWithdrawal, ApprovedAlready.
     """
     # All who approve or void it hold this row, so that what they saw of it stays.
     payout = (
@@ -60,7 +60,7 @@ def approve(*, payout_uid: UUID, by: User, reason: str, now: datetime) -> Payout
     )
     if payout.state != Payout.State.AWAITING_APPROVAL:
         raise NotAwaitingApproval(details={"state": payout.state})
-    custody.refuse_frozen(payout.wallet)
+    freezing.refuse_frozen(payout.wallet, now=now)
     if _is_own(payout.wallet.gamer, by):
         raise OwnWithdrawal
     if payout.approvals.filter(staff=by).exists():

@@ -2,7 +2,7 @@ from datetime import datetime
 from uuid import UUID
 
 from kgen.common.transactions import requires_transaction
-from wallet import custody, ledger, transactions
+from wallet import custody, freezing, ledger, transactions
 from wallet.ledger import Bucket, Kind, Leg
 from wallet.models import Wallet, WalletTransaction
 
@@ -27,11 +27,11 @@ def promise(*, wallet: Wallet, amount: int, reference: UUID) -> None:
 def credit(
     *, wallet: Wallet, amount: int, reference: UUID, description: str, now: datetime
 ) -> WalletTransaction:
-    """Turn a claimable reward into earned KCash. Raises custody.WalletFrozen.
+    """Turn a claimable reward into earned KCash. Raises freezing.WalletFrozen.
 
     `reference` is a new UUIDv7 saved on the reward under the reward's own lock.
     """
-    custody.refuse_frozen(custody.lock(wallet.pk))
+    freezing.refuse_frozen(custody.lock(wallet.pk), now=now)
 
     claim = transactions.record(
         WalletTransaction.Type.REWARD_CLAIM,

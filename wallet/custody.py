@@ -11,21 +11,11 @@ from django.conf import settings
 from django.db import connection
 
 from accounts.models import Gamer, KgenAccount
-from kgen.common.errors import Conflict, Forbidden
+from kgen.common.errors import Conflict
 from kgen.common.transactions import requires_transaction
 from wallet import ledger
 from wallet.addresses import child_address
 from wallet.models import KgenWallet, Wallet
-
-
-class WalletFrozen(Forbidden):
-    """The gamer plays on, but nothing may be claimed or withdrawn (API contract, section 0)."""
-
-    code = "GAMER_BLOCKED"
-    message = "This wallet is frozen. Please contact support."
-
-    def __init__(self) -> None:
-        super().__init__(details={"reason": "WALLET_FROZEN"})
 
 
 class OtherWalletLinked(Conflict):
@@ -46,12 +36,6 @@ class AddressUnusable(Conflict):
 def wallet_of(gamer: Gamer) -> Wallet:
     """The gamer's custodial wallet. Every gamer has one from the first session on."""
     return Wallet.objects.get(gamer=gamer)
-
-
-def refuse_frozen(wallet: Wallet) -> None:
-    """Raises WalletFrozen."""
-    if wallet.is_frozen:
-        raise WalletFrozen
 
 
 @requires_transaction

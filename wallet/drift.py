@@ -83,7 +83,7 @@ def _look(
         )
     found = [
         (audit.title, finding)
-        for audit in reconciliation.AUDITS
+        for audit in reconciliation.all_audits()
         if accounts is None or audit.is_partial
         for finding in audit.find(accounts)
     ]

@@ -28,6 +28,7 @@ WORDS: Final[Mapping[str, str]] = {
     Kind.HOLD: "set aside for withdrawals",
     Kind.SETTLE: "withdrawals paid out",
     Kind.RELEASE: "withdrawals given back",
+    Kind.ADJUST: "corrections",
     Type.JOIN: "entry fees",
     Type.REWARD_CLAIM: "claims",
     Type.WITHDRAW: "withdrawals",

@@ -8,7 +8,7 @@ Call it last in a transaction: the accounts are then locked for the shortest tim
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Any, Final
 from uuid import UUID
@@ -296,6 +296,13 @@ def queued_balance(account_id: int) -> int:
             "  FROM ledger.account WHERE id = %s",
             [account_id],
         )
+        return int(cursor.fetchone()[0])
+
+
+def unkept_balance(account_id: int, *, at: datetime) -> int:
+    """What an account that keeps no balance held at a moment; below zero where it only gives."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT balance FROM ledger.unkept_balance(%s, %s)", [account_id, at])
         return int(cursor.fetchone()[0])
 
 

@@ -12,9 +12,11 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Min
+from django.db.models import Min, QuerySet
+from django.utils.module_loading import import_string
 
 from wallet import transactions
+from wallet.ledger import TREASURY
 from wallet.models import ChainCursor, LedgerAccount, Payout, Transfer, WalletTransaction
 
 Kind = Transfer.Kind
@@ -280,6 +282,7 @@ _KIND_OF_TYPE: Final[Mapping[str, str]] = {
     Type.REWARD_CLAIM: Kind.CLAIM,
     Type.WITHDRAW: Kind.HOLD,
     Type.DEPOSIT: Kind.DEPOSIT,
+    Type.ADJUST: Kind.ADJUST,
 }
 
 
@@ -354,6 +357,38 @@ def postings_without_their_transaction(_accounts: Accounts = None) -> list[Findi
     )
 
 
+def corrections_without_their_posting(_accounts: Accounts = None) -> list[Finding]:
+    """What two people approved is posted as they approved it, and nothing else is corrected."""
+    return _find(
+        """
+        WITH posted AS (
+            SELECT posting_id, phase, leg, owner_id AS wallet_id, bucket, transfer.amount,
+                   CASE id WHEN credit_id THEN 'CREDIT' ELSE 'DEBIT' END AS direction
+              FROM ledger.transfer
+              -- The other side is the treasury's.
+              LEFT JOIN ledger.account
+                   ON id = CASE %(treasury)s WHEN debit_id THEN credit_id
+                                             WHEN credit_id THEN debit_id END
+                  AND owner_kind = 'WALLET'
+             WHERE kind = 'ADJUST'
+        ),
+        approved AS (
+            SELECT * FROM wallet_correction WHERE state = 'APPROVED'
+        )
+        SELECT coalesce('correction ' || approved.id, 'posting ' || posting_id),
+               CASE WHEN posting_id IS NULL THEN 'approved, and not posted as approved'
+                    ELSE 'ADJUST of ' || posted.amount || ' that nobody approved' END
+          FROM approved
+          FULL JOIN posted
+               ON posting_id = approved.transaction_id AND phase = 0 AND leg = 1
+              AND posted.wallet_id = approved.wallet_id AND posted.bucket = approved.bucket
+              AND posted.direction = approved.direction AND posted.amount = approved.amount
+         WHERE posting_id IS NULL OR approved.id IS NULL
+        """,
+        treasury=TREASURY,
+    )
+
+
 def pools_with_something_left(_accounts: Accounts = None) -> list[Finding]:
     """A tournament that has given out its prizes keeps nothing: fees in are prizes and rake out."""
     return _find(
@@ -387,6 +422,43 @@ def payments_that_nobody_ordered(_accounts: Accounts = None) -> list[Finding]:
     )
 
 
+def rewritten_days(_accounts: Accounts = None) -> list[Finding]:
+    """Each closed day still has the digest it was closed with, and follows from the one before."""
+    return _find(
+        """
+        SELECT 'day ' || day,
+               CASE WHEN prev_sha256 <> previous THEN 'does not follow from the day before'
+                    ELSE 'was closed with ' || row_count || ' transfers, and has ' || now_count
+                         || ' or others' END
+          FROM (SELECT digest.*, again.row_count AS now_count, again.sha256 AS now_sha256,
+                       lag(digest.sha256, 1, ''::bytea) OVER (ORDER BY day) AS previous
+                  FROM ledger.day_digest AS digest
+                 CROSS JOIN LATERAL ledger.digest_of(day, prev_sha256) AS again) AS compared
+         WHERE prev_sha256 <> previous
+            OR (row_count, sha256) IS DISTINCT FROM (now_count, now_sha256)
+        """
+    )
+
+
+def snapshots_that_differ_from_transfers(_accounts: Accounts = None) -> list[Finding]:
+    """The newest snapshot of each account without a kept balance is the sum of its transfers."""
+    return _find(
+        """
+        SELECT 'account ' || newest.account_id,
+               'snapshot of ' || newest.as_of || ' says ' || newest.balance
+               || ', its transfers make ' || total.amount
+          FROM (SELECT DISTINCT ON (account_id) * FROM ledger.snapshot
+                 ORDER BY account_id, as_of DESC) AS newest
+         CROSS JOIN LATERAL (
+               SELECT coalesce(sum(change), 0) AS amount, count(*) AS row_count
+                 FROM ledger.entry
+                WHERE entry.account_id = newest.account_id AND seq IS NULL
+                  AND created_at < newest.as_of) AS total
+         WHERE (newest.balance, newest.row_count) <> (total.amount, total.row_count)
+        """
+    )
+
+
 AUDITS: Final[Sequence[Audit]] = (
     Audit("All accounts together are zero", sums_that_are_not_zero, is_partial=False),
     Audit("No account is overdrawn", overdrawn_accounts),
@@ -398,9 +470,45 @@ AUDITS: Final[Sequence[Audit]] = (
     Audit("Wallets are the sum of transactions", wallets_that_differ_from_their_transactions),
     Audit("Transactions are posted", transactions_without_their_posting, is_partial=False),
     Audit("Postings are transactions", postings_without_their_transaction, is_partial=False),
+    Audit("Corrections are what was approved", corrections_without_their_posting, is_partial=False),
     Audit("Pools are empty once paid out", pools_with_something_left, is_partial=False),
     Audit("The chain did what was ordered", payments_that_nobody_ordered),
+    Audit("Closed days are as they were", rewritten_days, is_partial=False),
+    Audit("Snapshots are sums", snapshots_that_differ_from_transfers, is_partial=False),
 )
+
+
+def all_audits() -> Sequence[Audit]:
+    """The ledger's own audits, and those of the apps above that hold their rows against it."""
+    return [audit for path in settings.LEDGER_AUDITS for audit in import_string(path)]
+
+
+def differences_from_postings(kind: Transfer.Kind, promised: QuerySet[Any, Any]) -> list[Finding]:
+    """Where an app's rows and the postings made for them are not the same, looked at from both ends.
+
+    `promised` yields (posting id, amount above 0, what the row is called), each posting id once.
+    """
+    rows, parameters = promised.order_by().query.sql_with_params()
+    return [
+        Finding(*found)
+        for found in _rows(
+            f"""
+            WITH promised (posting_id, amount, subject) AS ({rows}),
+            posted AS (
+                SELECT posting_id, sum(amount) AS amount FROM ledger.transfer
+                 WHERE kind = %s AND phase = 0 GROUP BY posting_id
+            )
+            SELECT coalesce(subject, 'posting ' || posting_id),
+                   coalesce(promised.amount::text, 'nothing') || ' was promised, '
+                   || coalesce(posted.amount::text, 'nothing') || ' posted'
+              FROM promised FULL JOIN posted USING (posting_id)
+             WHERE promised.amount IS DISTINCT FROM posted.amount
+             ORDER BY 1, 2
+             LIMIT {MOST_FINDINGS}
+            """,  # noqa: S608 - the query of a queryset, its parameters apart
+            (*parameters, kind),
+        )
+    ]
 
 
 # --- What changed --------------------------------------------------------------------------------
@@ -688,7 +796,7 @@ def _find(question: str, accounts: Accounts = None, **parameters: Any) -> list[F
     return [Finding(*row) for row in _rows(few, {"accounts": accounts, **parameters})]
 
 
-def _rows(question: str, parameters: Mapping[str, Any]) -> list[Any]:
+def _rows(question: str, parameters: Mapping[str, Any] | Sequence[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(question, parameters)
         rows: list[Any] = cursor.fetchall()

@@ -8,7 +8,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from wallet import chain_events, ledger, solvency
+from wallet import chain_events, closing, ledger, solvency
 from wallet.models import ReconciliationRun
 from wallet.settlement import reopening
 
@@ -149,3 +149,9 @@ def make_ledger_partitions(**_later: object) -> None:
     """Make the ledger's months for a year ahead; run daily."""
     made = ledger.ensure_partitions(until=(timezone.now() + LEDGER_MONTHS_AHEAD).date())
     logger.info("Made %s months of the ledger", made)
+
+
+@shared_task(acks_late=True, reject_on_worker_lost=True)
+def close_ledger_days(**_later: object) -> None:
+    """Close the ledger's days that are over, UTC; run hourly, since it does nothing twice."""
+    closing.close_days(now=timezone.now())

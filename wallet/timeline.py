@@ -27,6 +27,7 @@ GROUPS: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
     "fees": ("Entry fees and refunds", (Kind.ENTRY_FEE, Kind.REFUND)),
     "rewards": ("Prizes, rewards and claims", (Kind.PRIZE, Kind.GRANT, Kind.CLAIM)),
     "withdrawals": ("Withdrawals", (Kind.HOLD, Kind.SETTLE, Kind.RELEASE)),
+    "corrections": ("Corrections", (Kind.ADJUST,)),
     "chain": ("Booked on the chain", (Kind.CONFIRM,)),
 }
 
@@ -320,6 +321,8 @@ def _text(legs: Sequence[_Leg], entry: WalletTransaction | None, promised_for: s
             return f"Reward of {kcash}{promised_for and f' for {promised_for}'}, to claim"
         case Kind.CLAIM:
             return f"Claimed {kcash}, now earned{what and f': {what}'}"
+        case Kind.ADJUST:
+            return f"{kcash} {what or 'correction'}, {_shares(legs)}"
         case Kind.HOLD:
             return f"{kcash} set aside for a withdrawal"
         case Kind.SETTLE:
@@ -329,7 +332,7 @@ def _text(legs: Sequence[_Leg], entry: WalletTransaction | None, promised_for: s
         case Kind.CONFIRM if legs[0].into:
             return f"{kcash} booked on the chain{what and f': {what}'}"
         case Kind.CONFIRM:
-            return f"{kcash} taken off on the chain{what and f': {what}'}"
+            return f"{kcash} booked out on the chain{what and f': {what}'}"
         case kind:
             return f"{kcash} {kind.replace('_', ' ').lower()}, {_shares(legs)}"
 

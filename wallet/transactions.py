@@ -24,6 +24,7 @@ _NAMES: Final = {
     Type.WITHDRAW: "Withdrawal",
     Type.REVERSAL: "Withdrawal returned",
     Type.DEPOSIT: "Deposit",
+    Type.ADJUST: "Correction",
 }
 
 

@@ -151,6 +151,7 @@ READING = {
     "tournaments.view_tournament",
     "wallet.view_approvalrequest",
     "wallet.view_attempt",
+    "wallet.view_correction",
     "wallet.view_ledgeraccount",
     "wallet.view_payout",
     "wallet.view_payoutswitch",
@@ -184,8 +185,11 @@ def test_make_roles_gives_support_exactly_its_permissions():
     assert codenames(SUPPORT) == READING | {
         "accounts.block_gamer",
         "accounts.unblock_gamer",
+        "wallet.approve_correction",
+        "wallet.correct_wallet",
         "wallet.freeze_wallet",
         "wallet.retry_payout",
+        "wallet.reject_correction",
         "wallet.unfreeze_wallet",
     }
 
@@ -200,7 +204,9 @@ def test_make_roles_gives_finance_exactly_its_permissions():
         "wallet.approve_payout",
         "wallet.retry_payout",
         "wallet.void_payout",
+        "wallet.approve_correction",
         "wallet.pause_payoutswitch",
+        "wallet.reject_correction",
         "wallet.resume_payoutswitch",
     }
 

@@ -35,8 +35,6 @@ from kgen.wsgi import PlainRequest, application
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
-NOW = timezone.now()
-
 
 class Refused(Conflict):
     code = "REFUSED"
@@ -247,10 +245,11 @@ def test_other_reasons_of_a_refused_token(gamer):
 def test_token_lives_a_day(gamer):
     token = token_for(SessionFactory(gamer=gamer))
     caller = GameClient(gamer.game, token=token)
+    now = timezone.now()
 
-    with time_machine.travel(NOW + timedelta(hours=23, minutes=59), tick=False):
+    with time_machine.travel(now + timedelta(hours=23, minutes=59), tick=False):
         assert caller.get("/me").status_code == 200
-    with time_machine.travel(NOW + timedelta(days=1, minutes=1), tick=False):
+    with time_machine.travel(now + timedelta(days=1, minutes=1), tick=False):
         assert error_body(caller.get("/me"))["details"] == {"reason": "TOKEN_EXPIRED"}
 
 

@@ -447,7 +447,9 @@ class ReadOnlyAdmin(ConsoleAdmin[M]):
 
 def _history_line(label: str, data: dict[str, Any]) -> str:
     details = ", ".join(
-        f"{name.replace('_', ' ')} {value}" for name, value in data.items() if name != "reason"
+        f"{name.replace('_', ' ')} {value}"
+        for name, value in data.items()
+        if name != "reason" and value is not None
     )
     line = f"{label} ({details})" if details else label
     return f"{line}: {data['reason']}" if data.get("reason") else line

@@ -17,7 +17,7 @@ from rewards.api.serializers import (
     RewardSerializer,
 )
 from rewards.models import Reward
-from wallet import custody
+from wallet import freezing
 
 
 class RewardViewSet(GamerViewSet):
@@ -26,7 +26,7 @@ class RewardViewSet(GamerViewSet):
     def admit(self) -> None:
         super().admit()
         if self.action == "claim":
-            claiming.refuse_frozen(gamer=self.caller.gamer)
+            claiming.refuse_frozen(gamer=self.caller.gamer, now=timezone.now())
 
     @extend_schema(operation_id="list_rewards", responses=RewardListSerializer)
     def list(self, request: Request) -> Response:
@@ -42,7 +42,7 @@ class RewardViewSet(GamerViewSet):
     @extend_schema(
         operation_id="claim_rewards", request=ClaimRequestSerializer, responses=ClaimSerializer
     )
-    @refuses(custody.WalletFrozen, claiming.RewardNotFound)
+    @refuses(freezing.WalletFrozen, claiming.RewardNotFound)
     def claim(self, request: Request) -> Response:
         """Claim the rewards named, or all: each is credited to the earned balance once."""
         named = self.parse(ClaimRequestSerializer).get("reward_ids")

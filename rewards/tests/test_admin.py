@@ -4,9 +4,11 @@ from django.urls import reverse
 
 from accounts.tests.staff import staff_client
 from kgen.common.admin import OPERATORS, SUPPORT
+from kgen.common.identifiers import uuid7
+from rewards import granting
 from rewards.models import Reward
 from rewards.tests.factories import prize, promotion, winner
-from wallet import custody, ledger
+from wallet import custody, ledger, prize_pools
 
 pytestmark = pytest.mark.django_db
 
@@ -133,3 +135,33 @@ def test_search_survives_any_term(now, term):
     response = support.get(LIST, {"q": term})
 
     assert len(response.context["cl"].result_list) == (term == "ticket-77")
+
+
+def test_wallet_page_names_what_was_promised_to_its_gamer(now):
+    support, gamer, rival = staff_client(SUPPORT), winner(), winner()
+    wallet, uid = custody.wallet_of(gamer), uuid7()
+    pool = prize_pools.open_pool(tournament_id=7, tournament_uid=uid, game_id=gamer.game_id)
+    prize_pools.sponsor(pool=pool, amount=100, reference=uuid7())
+    prize_pools.distribute(
+        pool=pool,
+        reference=uuid7(),
+        prizes=[(custody.wallet_of(rival).pk, 60), (wallet.pk, 40)],
+        platform=0,
+        developer=0,
+        remainder=0,
+    )
+    granting.record_prizes(
+        tournament_uid=uid,
+        tournament_title="Daily Carrom",
+        prizes=[(rival.pk, 60), (gamer.pk, 40)],
+        now=now,
+    )
+    promotion(gamer, 5, now=now, reference="ticket-77")
+
+    response = support.get(reverse("admin:wallet_wallet_change", args=[wallet.pk]))
+
+    timeline = dict(response.context["panels"])["Timeline"]
+    assert {str(row[1]) for row in timeline.rows} == {
+        "Prize of 40 KCash for rank 2 in Daily Carrom, to claim",
+        "Reward of 5 KCash for ticket-77, to claim",
+    }

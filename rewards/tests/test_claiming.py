@@ -6,8 +6,8 @@ import pytest
 from accounts.tests.api import GameClient, error_body
 from rewards.models import Reward
 from rewards.tests.factories import prize, promotion, winner
-from wallet import custody, ledger
-from wallet.models import Transfer, Wallet, WalletTransaction
+from wallet import custody, freezing, ledger
+from wallet.models import Transfer, WalletTransaction
 
 pytestmark = pytest.mark.django_db
 
@@ -233,7 +233,7 @@ def test_a_wrong_shape_is_refused(now, body, field):
 def test_a_frozen_wallet_claims_nothing(now, body):
     gamer = winner()
     prize(gamer, 60, now=now)
-    Wallet.objects.update(is_frozen=True)
+    freezing.freeze(wallet=gamer.wallet, reason="stolen phone", by="sam", now=now)
     before = world()
 
     response = claim(gamer, body)

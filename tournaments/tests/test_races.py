@@ -1,6 +1,5 @@
 """Threads on a database where commits are real: what two gamers, or two calls, do at once."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -8,10 +7,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.tests.factories import GameFactory
+from accounts.tests.threads import wait_until_blocked
 from rewards import claiming
 from tournaments import cancelling, eventing, joining, scoring, settling
 from tournaments.models import GameEvent, Participation, Tournament
@@ -262,23 +262,6 @@ def test_a_cancellation_waits_for_a_join_and_refunds_it():
 
     assert cancelling.refund_stakes(uid=tournament.uid, now=now) == 1
     assert buckets(gamer) == (50, 0, 0, 0)
-
-
-def wait_until_blocked() -> None:
-    """Until another connection to this database waits for a lock."""
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with connection.cursor() as cursor:
-            # Who is connected is otherwise remembered until the transaction ends.
-            cursor.execute("SELECT pg_stat_clear_snapshot()")
-            cursor.execute(
-                "SELECT count(*) FROM pg_locks"
-                " JOIN pg_stat_activity USING (pid)"
-                " WHERE NOT granted AND datname = current_database()"
-            )
-            if cursor.fetchone()[0]:
-                return
-    raise AssertionError("nobody waits")
 
 
 def challenge(tournament: Tournament, taken: Participation) -> None:

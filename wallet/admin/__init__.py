@@ -3,12 +3,15 @@
 from wallet.admin import (
     approvals,
     chain_events,
+    corrections,
     freezing,
+    gamers,
     ledger,
     pausing,
     payouts,
     reconciliation,
     solvency,
+    timeline,
     transactions,
     wallets,
 )
@@ -16,12 +19,15 @@ from wallet.admin import (
 __all__ = [
     "approvals",
     "chain_events",
+    "corrections",
     "freezing",
+    "gamers",
     "ledger",
     "pausing",
     "payouts",
     "reconciliation",
     "solvency",
+    "timeline",
     "transactions",
     "wallets",
 ]

@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from accounts.models import Game
-from kgen.common.admin import ReadOnlyAdmin, Table, kcash, link, moment, panel, short
+from kgen.common.admin import ReadOnlyAdmin, Table, kcash, kcash_column, link, moment, panel, short
 from kgen.common.money import AmountField
 from wallet.admin.cells import BUCKETS, VIEWED_BY_ALL, signed_kcash, words
 from wallet.models import LedgerAccount, Transfer, Wallet
@@ -66,6 +66,8 @@ class LedgerAccountAdmin(ReadOnlyAdmin[LedgerAccount]):
     sortable_by = ()
     readonly_fields = ["name", "balance_now", "explained"]
 
+    balance_now = kcash_column("balance_now", "balance")
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[LedgerAccount]:
         queued = Func(
             F("pk"),
@@ -73,8 +75,20 @@ class LedgerAccountAdmin(ReadOnlyAdmin[LedgerAccount]):
             " WHERE account_id = %(expressions)s)",
             output_field=AmountField(),
         )
+        # From the last closed day on, which is what makes it a short sum.
+        unkept = Func(
+            F("pk"),
+            template="(SELECT balance FROM ledger.unkept_balance(%(expressions)s, clock_timestamp()))",
+            output_field=AmountField(),
+        )
         named = LedgerAccountQuerySet(LedgerAccount).named()
-        return named.annotate(queued=Coalesce(queued, 0, output_field=AmountField()))
+        return named.annotate(
+            balance_now=Case(
+                When(mode=LedgerAccount.Mode.NONE, then=unkept),
+                default=F("balance") + Coalesce(queued, 0, output_field=AmountField()),
+                output_field=AmountField(),
+            )
+        )
 
     def title_of(self, row: LedgerAccount) -> str:
         return account_name(row)
@@ -83,20 +97,14 @@ class LedgerAccountAdmin(ReadOnlyAdmin[LedgerAccount]):
     def name(self, account: LedgerAccount) -> str:
         return account_name(account)
 
-    @admin.display(description="balance")
-    def balance_now(self, account: LedgerAccount) -> str:
-        if account.mode == LedgerAccount.Mode.NONE:
-            return "not kept"
-        queued: int = getattr(account, "queued")  # noqa: B009 - annotated by `get_queryset`
-        return kcash(account.balance + queued)
-
     @admin.display(description="how it is kept")
     def explained(self, account: LedgerAccount) -> str:
         return {
             LedgerAccount.Mode.STRICT: "With every transfer; never below 0.",
             LedgerAccount.Mode.QUEUED: "With every transfer out; what comes in is added up. "
             "Never below 0.",
-            LedgerAccount.Mode.NONE: "No balance is kept: it is the sum of the transfers.",
+            LedgerAccount.Mode.NONE: "Not with the transfers: summed up from the last closed day on. "
+            "Below 0 where it has given more than it got.",
         }[LedgerAccount.Mode(account.mode)]
 
 

@@ -1,13 +1,17 @@
-"""Wallets, and the wallet of a gamer: for reading."""
+"""A wallet's page: what is in it and why, what is on its way, and what reached the chain."""
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
-from accounts.models import Gamer
 from kgen.common.admin import (
     ReadOnlyAdmin,
     Table,
@@ -21,9 +25,19 @@ from kgen.common.admin import (
     short,
     text_column,
 )
-from wallet import ledger
-from wallet.admin.cells import BUCKETS, NEWEST, VIEWED_BY_ALL, signed_kcash, sync_badge
-from wallet.models import KgenWallet, LedgerAccount, Wallet
+from wallet import explanations, ledger
+from wallet.admin import freezing
+from wallet.admin.cells import (
+    BUCKETS,
+    NEWEST,
+    VIEWED_BY_ALL,
+    payout_badge,
+    signed_kcash,
+    sync_badge,
+    wei,
+)
+from wallet.admin.timeline import export_of, form_of
+from wallet.models import LedgerAccount, Payout, Wallet
 
 
 @admin.register(Wallet)
@@ -31,7 +45,7 @@ class WalletAdmin(ReadOnlyAdmin[Wallet]):
     roles = VIEWED_BY_ALL
     list_display = ["address", "whose", "game", "state", "moves", "opened"]
     list_select_related = ["gamer__game"]
-    list_filter = ["is_frozen"]
+    list_filter = [freezing.FrozenFilter]
     search_fields = ["address__exact", "gamer__gamer_id__startswith"]
     search_help_text = "Custodial wallet address, or gamer id"
     ordering = ["-id"]
@@ -42,19 +56,39 @@ class WalletAdmin(ReadOnlyAdmin[Wallet]):
     game = link_column("gamer__game", "game")
     opened = moment_column("created_at", "opened")
     moves = text_column("last_seq", "transactions")
+    kgen_wallet = text_column("gamer__kgen_account__wallet__address", "KGeN wallet")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Wallet]:
-        wanted = ("gamer__game", "gamer__kgen_account__wallet")
+        wanted = ("gamer__game", "gamer__kgen_account__wallet", "freeze")
         return super().get_queryset(request).select_related(*wanted)
+
+    def get_urls(self) -> list[URLPattern]:
+        export = path(
+            "<path:object_id>/timeline.csv",
+            self.admin_site.admin_view(self.export_timeline),
+            name="wallet_wallet_timeline",
+        )
+        return [export, *super().get_urls()]
+
+    def export_timeline(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Write down who takes a gamer's history away, and of which days; then send it."""
+        wallet = self.get_object(request, unquote(object_id))
+        if wallet is None:
+            raise Http404
+        if not self.has_view_permission(request, wallet):
+            raise PermissionDenied
+        form = form_of(request.GET)
+        if not form.is_valid():
+            self.message_user(request, "Not exported: see the filter.", level=messages.ERROR)
+            page = reverse("admin:wallet_wallet_change", args=[wallet.pk])
+            return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}#timeline")
+        chosen = ", ".join(f"{name} {value}" for name, value in form.query.items())
+        self.log_change(request, wallet, f"Exported the timeline ({chosen or 'all of it'})")
+        return export_of(wallet, form.wanted)
 
     @admin.display(description="state")
     def state(self, wallet: Wallet) -> SafeString:
-        return badge("frozen", bad=True) if wallet.is_frozen else badge("open", good=True)
-
-    @admin.display(description="KGeN wallet")
-    def kgen_wallet(self, wallet: Wallet) -> str:
-        outside = _kgen_wallet_of(wallet.gamer)
-        return outside.address if outside else "not linked yet"
+        return freezing.state_of(wallet)
 
 
 @panel(Wallet, "Balances", order=10)
@@ -72,14 +106,59 @@ def balances_of_wallet(request: HttpRequest, wallet: Wallet) -> Table:
     ]
     if rows:
         kept = ledger.Balances(**{name: account.balance for name, account in accounts.items()})
-        rows.append(
-            ("Lazy balance", kcash(kept.lazy), "bonus + bought + earned: what may be spent")
-        )
-        rows.append(("Delta", kcash(kept.delta), "lazy balance - on the chain"))
+        lazy = f"{kept.bonus:,} bonus + {kept.bought:,} bought + {kept.earned:,} earned"
+        delta = f"{kept.lazy:,} lazy balance - {kept.onchain:,} on the chain"
+        rows += [
+            ("Lazy balance", kcash(kept.lazy), f"= {lazy}: what may be spent"),
+            ("Delta", kcash(kept.delta), f"= {delta}: what the chain has yet to follow"),
+        ]
     return Table(columns=["Bucket", "Amount", "What it is"], rows=rows, empty="No accounts.")
 
 
-@panel(Wallet, "Newest transactions", order=20)
+@panel(Wallet, "Why is my balance this?", order=20)
+def reasons_of_wallet(request: HttpRequest, wallet: Wallet) -> Table:
+    found = explanations.explanations_of(wallet=wallet)
+    every = reverse("admin:wallet_reconciliationrun_changelist")
+    return Table(
+        columns=["Bucket", "Balance", "Because"],
+        rows=[(BUCKETS[one.bucket][0], kcash(one.balance), _because(one)) for one in found],
+        empty="No accounts.",
+        links=[(every, "Reconciliation runs")] if any(one.drift for one in found) else [],
+    )
+
+
+def _because(one: explanations.Explanation) -> str | SafeString:
+    reasons = f"= {one.sum_of_causes}" if one.causes else "Nothing has moved here yet."
+    if not one.drift:
+        return reasons
+    wrong = f"drift of {one.drift:+,} KCash: no transfer accounts for it. Tell finance."
+    return format_html("{} {}", reasons, badge(wrong, bad=True))
+
+
+@panel(Wallet, "Withdrawals on hold", order=25)
+def holds_of_wallet(request: HttpRequest, wallet: Wallet) -> Table:
+    state = Payout.State
+    under_way = wallet.payouts.filter(kind=Payout.Kind.WITHDRAW).exclude(
+        state__in=[state.COMPLETED, state.VOIDED]
+    )
+    return Table(
+        columns=["Amount", "Since", "State", "To the KGeN wallet", "Last error"],
+        rows=[
+            (
+                link(payout, kcash(payout.amount)),
+                moment(payout.created_at),
+                payout_badge(payout),
+                payout.to_address,
+                payout.error or "-",
+            )
+            for payout in under_way.order_by("-seq")[:NEWEST]
+        ],
+        empty="None. A withdrawal stands here until the chain has made it final or it is given"
+        " back.",
+    )
+
+
+@panel(Wallet, "Newest transactions", order=40)
 def transactions_of_wallet(request: HttpRequest, wallet: Wallet) -> Table:
     newest = wallet.transactions.select_related("payout").order_by("-seq")[:NEWEST]
     every = reverse("admin:wallet_wallettransaction_changelist")
@@ -101,42 +180,33 @@ def transactions_of_wallet(request: HttpRequest, wallet: Wallet) -> Table:
     )
 
 
-@panel(Gamer, "Wallet", order=10)
-def wallet_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
-    wallet = Wallet.objects.filter(gamer=gamer).first()
-    if wallet is None:
-        return Table(columns=[], rows=[], empty="Opened with the gamer's first session.")
-    kept = ledger.balances(wallet.pk)
-    outside = _kgen_wallet_of(gamer)
+@panel(Wallet, "Newest payouts", order=50)
+def payouts_of_wallet(request: HttpRequest, wallet: Wallet) -> Table:
+    every = reverse("admin:wallet_payout_changelist")
     return Table(
         columns=[
-            "Custodial wallet",
+            "What",
+            "Amount",
             "State",
-            "Spendable",
-            "of it withdrawable",
-            "To claim",
-            "On hold",
-            "On the chain",
-            "KGeN wallet",
+            "Failed tries",
+            "Chain transaction",
+            "Block",
+            "Gas cost",
+            "Made",
         ],
         rows=[
             (
-                link(wallet, wallet.address),
-                badge("frozen", bad=True) if wallet.is_frozen else badge("open", good=True),
-                kcash(kept.lazy),
-                kcash(kept.earned),
-                kcash(kept.claimable),
-                kcash(kept.hold),
-                kcash(kept.onchain),
-                short(outside.address) if outside else "not linked yet",
+                link(payout, capfirst(payout.get_kind_display())),
+                kcash(payout.amount),
+                payout_badge(payout),
+                payout.tries,
+                short(payout.tx_hash),
+                payout.block_number or "-",
+                wei(payout.gas_fee),
+                moment(payout.created_at),
             )
+            for payout in wallet.payouts.order_by("-seq")[:NEWEST]
         ],
-        empty="",
+        empty="None yet: each transaction is given to the chain within about a minute.",
+        links=[(f"{every}?{urlencode({'wallet__id__exact': wallet.pk})}", "All payouts")],
     )
-
-
-def _kgen_wallet_of(gamer: Gamer) -> KgenWallet | None:
-    if gamer.kgen_account is None:
-        return None
-    wallet: KgenWallet | None = getattr(gamer.kgen_account, "wallet", None)
-    return wallet

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from accounts.api.views import GamerViewSet
 from kgen.common.api.exceptions import InvalidRequest
 from kgen.common.api.schema import refuses
-from wallet import custody, statements, withdrawals
+from wallet import custody, freezing, statements, withdrawals
 from wallet.api.serializers import (
     BalanceSerializer,
     PageQuerySerializer,
@@ -27,7 +27,8 @@ class WalletViewSet(GamerViewSet):
     def admit(self) -> None:
         super().admit()
         if self.action == "withdraw":
-            custody.refuse_frozen(custody.wallet_of(self.caller.gamer))
+            wallet = custody.wallet_of(self.caller.gamer)
+            freezing.refuse_frozen(wallet, now=timezone.now())
 
     @extend_schema(responses=BalanceSerializer)
     def balance(self, request: Request) -> Response:
@@ -55,7 +56,7 @@ class WalletViewSet(GamerViewSet):
         return Response(TransactionPageSerializer(page).data)
 
     @extend_schema(request=None, responses=WithdrawalSerializer)
-    @refuses(custody.WalletFrozen, withdrawals.MinimumNotMet, withdrawals.KgenWalletNotLinked)
+    @refuses(freezing.WalletFrozen, withdrawals.MinimumNotMet, withdrawals.KgenWalletNotLinked)
     def withdraw(self, request: Request) -> Response:
         """Send the whole earned balance to the linked KGeN wallet."""
         withdrawal = withdrawals.withdraw(gamer=self.caller.gamer, now=timezone.now())

@@ -7,7 +7,7 @@ from django.db.models import F, Func, Q, Value
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallet", "0002_deposits_and_reconciliation"),
+        ("wallet", "0004_days_and_post1"),
     ]
 
     operations = [

@@ -7,8 +7,10 @@ from wallet.models.chain_events import (
     LostSlot,
     Reorg,
 )
+from wallet.models.corrections import Correction
 from wallet.models.deposits import Deposit
-from wallet.models.ledger import LedgerAccount, Transfer
+from wallet.models.freezes import WalletFreeze
+from wallet.models.ledger import DayDigest, LedgerAccount, Transfer
 from wallet.models.reconciliation import ReconciliationRun
 from wallet.models.settlement import (
     Attempt,
@@ -30,6 +32,8 @@ __all__ = [
     "ChainBlock",
     "ChainCursor",
     "ChainEvent",
+    "Correction",
+    "DayDigest",
     "Deposit",
     "KgenWallet",
     "LedgerAccount",
@@ -47,5 +51,6 @@ __all__ = [
     "Transfer",
     "UnattendedDay",
     "Wallet",
+    "WalletFreeze",
     "WalletTransaction",
 ]

@@ -80,6 +80,7 @@ class Transfer(models.Model):
         SETTLE = "SETTLE"
         RELEASE = "RELEASE"
         CONFIRM = "CONFIRM"
+        ADJUST = "ADJUST"
 
     pk = models.CompositePrimaryKey("posting_id", "phase", "leg")
     posting_id = models.UUIDField()
@@ -105,3 +106,19 @@ class Transfer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.amount}"
+
+
+class DayDigest(models.Model):
+    """What a day's transfers come to in one number, chained to the day before."""
+
+    day = models.DateField(primary_key=True)
+    row_count = models.BigIntegerField()
+    sha256 = models.BinaryField(max_length=32)
+    prev_sha256 = models.BinaryField(max_length=32)
+
+    class Meta:
+        managed = False
+        db_table = '"ledger"."day_digest"'
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.row_count} {bytes(self.sha256).hex()}"

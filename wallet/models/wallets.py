@@ -17,7 +17,15 @@ class Wallet(models.Model):
     address = models.CharField(max_length=42, unique=True)
     # The number of the newest wallet transaction; the next one is given under this row's lock.
     last_seq = models.BigIntegerField(default=0)
-    is_frozen = models.BooleanField(default=False)
+    # The newest freeze, in force or over; the database lets it move to a newer one alone. Kept here so
+    # that a wallet which never was frozen is known as such from the row that everybody locks anyway.
+    freeze = models.ForeignKey(
+        "wallet.WalletFreeze",
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="+",
+        db_index=False,
+    )
     # Names the posting of the welcome bonus before it is made, so that it is made once.
     bonus_posting_id = models.UUIDField(unique=True, default=uuid7)
     created_at = models.DateTimeField()

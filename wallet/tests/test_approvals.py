@@ -6,10 +6,10 @@ from django.utils import timezone
 
 from accounts.models import Gamer
 from accounts.tests.factories import GamerFactory
-from wallet import approvals, ledger
+from wallet import approvals, freezing, ledger
 from wallet.approvals import ApprovedAlready, NotAwaitingApproval, OwnWithdrawal
-from wallet.custody import WalletFrozen
-from wallet.models import Approval, ApprovalRequest, Payout, Wallet
+from wallet.freezing import WalletFrozen
+from wallet.models import Approval, ApprovalRequest, Payout
 from wallet.settlement import voiding
 from wallet.tests.factories import WalletFactory
 from wallet.tests.limiting import SETTLEMENT, linked_wallet, staff, withdraw
@@ -99,7 +99,7 @@ def test_what_does_not_wait_is_not_approved(how):
 @pytest.mark.django_db
 def test_withdrawal_of_a_frozen_wallet_is_not_approved():
     payout, (ann,) = withdraw(linked_wallet(), 6000), staff("ann")
-    Wallet.objects.update(is_frozen=True)
+    freezing.freeze(wallet=payout.wallet, reason="ticket 1", by="ann", now=timezone.now())
 
     refused(payout, ann, WalletFrozen)
 

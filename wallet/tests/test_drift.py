@@ -69,6 +69,8 @@ class FakeChain:
 
 @pytest.fixture(autouse=True)
 def _no_chain(request, settings) -> None:
+    # Flows are called here for no seat and no reward.
+    settings.LEDGER_AUDITS = ("wallet.reconciliation.AUDITS",)
     if "engine" not in request.fixturenames:
         settings.CHAIN_RPC_URL = ""
 

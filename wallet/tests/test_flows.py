@@ -8,9 +8,18 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from kgen.common.identifiers import uuid7
-from wallet import claims, custody, entry_fees, ledger, prize_pools, reconciliation, welcome_bonus
-from wallet.custody import WalletFrozen
+from wallet import (
+    claims,
+    custody,
+    entry_fees,
+    freezing,
+    ledger,
+    prize_pools,
+    reconciliation,
+    welcome_bonus,
+)
 from wallet.entry_fees import AlreadyRefunded, InsufficientBalance
+from wallet.freezing import WalletFrozen
 from wallet.ledger import Balances, InsufficientFunds
 from wallet.models import LedgerAccount, Transfer, Wallet, WalletTransaction
 from wallet.prize_pools import Pool, PoolNotEmptied
@@ -60,7 +69,7 @@ def claim(wallet: Wallet, amount: int, reference: UUID | None = None) -> WalletT
 
 
 def freeze(wallet: Wallet) -> None:
-    Wallet.objects.filter(pk=wallet.pk).update(is_frozen=True)
+    freezing.freeze(wallet=wallet, reason="stolen phone", by="sam", now=timezone.now())
 
 
 def state() -> object:

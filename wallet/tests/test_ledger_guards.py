@@ -254,6 +254,7 @@ def test_functions_that_move_money_look_nowhere_else_for_names(owner):
         "mirror",
         "open_accounts",
         "ensure_partitions",
+        "close_day",
     }
     assert {tuple(config) for config in configured.values()} == {
         ("search_path=pg_catalog, pg_temp",)

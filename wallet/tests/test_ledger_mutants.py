@@ -77,10 +77,10 @@ MUTANTS = [
     Mutant("phase ignored: many legs", "post", " AND phase = p_phase", ""),
     Mutant("phase ignored: mirror", "mirror", " AND phase = 0", ""),
     Mutant("part of a hold ends it", "post", "p_phase = 1 AND", "false AND"),
-    Mutant("queue insert removed: one leg", "post1", "v_credit.mode = 'Q'", "false"),
+    Mutant("queue insert removed: one leg", "post1", "v_credit_mode = 'Q'", "false"),
     Mutant("queue insert removed: few legs", "write_leg", "v_credit_mode = 'Q'", "false"),
     Mutant("queue insert removed: many legs", "write_many_legs", "WHERE is_queued", "WHERE false"),
-    Mutant("assets not compared", "post1", "IS DISTINCT FROM v_credit.asset_id", "IS NULL"),
+    Mutant("assets not compared", "post1", "AND debit.asset_id = credit.asset_id", ""),
     Mutant("pool pays and takes", "post", "IF v_is_queue_on_both_sides", "IF false"),
     Mutant(
         "buckets emptied out of order",

@@ -11,7 +11,7 @@ from accounts.models import Gamer
 from accounts.tests.api import GameClient, error_body
 from accounts.tests.factories import GameFactory, GamerFactory
 from kgen.common.identifiers import uuid7
-from wallet import claims, ledger, welcome_bonus
+from wallet import claims, freezing, ledger, welcome_bonus
 from wallet.ledger import Balances
 from wallet.models import Payout, Wallet, WalletTransaction
 from wallet.settlement import batching
@@ -486,7 +486,7 @@ def test_withdraw_from_a_frozen_wallet(wallet):
     win(wallet, 1000)
     link(wallet.gamer)
     client = api(wallet.gamer)
-    Wallet.objects.update(is_frozen=True)
+    freezing.freeze(wallet=wallet, reason="stolen phone", by="sam", now=timezone.now())
 
     assert refused(client, wallet) == (
         403,

@@ -7,8 +7,8 @@ from django.utils import timezone
 from accounts.models import Gamer
 from accounts.tests.factories import GamerFactory
 from kgen.common.identifiers import uuid7
-from wallet import custody, ledger, reconciliation, withdrawals
-from wallet.custody import WalletFrozen
+from wallet import custody, freezing, ledger, reconciliation, withdrawals
+from wallet.freezing import WalletFrozen
 from wallet.ledger import Balances
 from wallet.models import KgenWallet, Payout, Transfer, Wallet, WalletTransaction
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
@@ -105,7 +105,7 @@ def test_withdrawal_without_a_link_is_refused():
 @pytest.mark.django_db
 def test_frozen_wallet_withdraws_nothing():
     wallet = linked_wallet(earned=1000)
-    Wallet.objects.update(is_frozen=True)
+    freezing.freeze(wallet=wallet, reason="stolen phone", by="sam", now=timezone.now())
 
     assert refused(wallet.gamer, WalletFrozen) == {"reason": "WALLET_FROZEN"}
 

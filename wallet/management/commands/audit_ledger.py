@@ -29,7 +29,9 @@ class Command(BaseCommand):
         if tournament is not None:
             self._audit_tournament(tournament)
             return
-        findings = sum(self._report(audit.title, audit.find()) for audit in reconciliation.AUDITS)
+        findings = sum(
+            self._report(audit.title, audit.find()) for audit in reconciliation.all_audits()
+        )
         findings += self._compare_with_chain()
         if findings:
             raise CommandError(f"The ledger is not right: {findings} findings.")
