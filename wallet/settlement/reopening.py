@@ -73,6 +73,8 @@ def _reopen(reorg: Reorg, *, now: datetime) -> None:
             continue
         slot.state, slot.closed_at, slot.mined_block = Slot.State.OPEN, None, None
         slot.save(update_fields=["state", "closed_at", "mined_block"])
+        # As if never sent: these bytes are sent at once, before anybody thinks of a higher price.
+        slot.attempts.update(first_sent_at=None, last_sent_at=None)
         slot.permits.filter(state=Permit.State.GRANTED).update(state=Permit.State.OPEN)
         slot.items.filter(payout__in=[one.payout for one in free]).update(is_open=True)
         _move(free, to=State.SUBMITTED, now=now)

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.db.transaction import atomic
 
 from wallet.models import LostPayout, LostSlot, Operator, Payout, Reorg, Slot
-from wallet.settlement import payouts
+from wallet.settlement import lanes, payouts
 from wallet.settlement.chain import VOIDED, Chain, payment_record
 
 logger = logging.getLogger(__name__)
@@ -126,9 +126,7 @@ def _keep(operator_id: int, slots: Mapping[Slot, Iterable[Payout]], *, now: date
         payout.tx_hash = payout.block_number = payout.gas_fee = None
         payout.error = LOST
     payouts.move(gone, to=State.REVIEW, now=now)
-    if not operator.is_paused:
-        operator.is_paused, operator.pause_reason, operator.paused_at = True, PAUSED, now
-        operator.save(update_fields=["is_paused", "pause_reason", "paused_at"])
+    lanes.pause(operator_id=operator_id, reason=PAUSED, now=now)
     logger.error(
         "Lane %s has lost %s final slots with %s payouts to a reorg",
         operator.address,

@@ -7,7 +7,7 @@ import pytest
 
 from wallet import ledger, reconciliation
 from wallet.ledger import Balances
-from wallet.models import LostPayout, Operator, Payout, Permit, Reorg, Slot, SlotItem
+from wallet.models import Attempt, LostPayout, Operator, Payout, Permit, Reorg, Slot, SlotItem
 from wallet.settlement import reopening, reorgs
 from wallet.settlement.reopening import AlreadyConfirmed
 from wallet.tests.factories import WalletFactory
@@ -92,6 +92,7 @@ def test_lost_payout_is_paid_once_by_the_bytes_it_was_paid_by_before(engine, for
     bonus = give_bonus(wallet)
     engine.settle_all()
     paid = payout_of(bonus)
+    engine.now += timedelta(days=1)
     forget()
     find(engine)
 
@@ -105,6 +106,7 @@ def test_lost_payout_is_paid_once_by_the_bytes_it_was_paid_by_before(engine, for
     assert ledger.balances(wallet.pk) == Balances(50, 0, 0, 0, 0, 50)
     assert findings() == []
     assert find(engine) == []
+    assert Attempt.objects.count() == 1
     assert engine.chain.nonce(Operator.objects.get().address, block="latest") == 1
 
 
