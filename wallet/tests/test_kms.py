@@ -1,6 +1,7 @@
 """Operators and sealed seeds whose keys are in a KMS."""
 
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,10 @@ from cryptography.hazmat.primitives.serialization import (
 from eth_account import Account
 
 from wallet.settlement import signing
+from wallet.settlement.signer import __main__ as signer
 from wallet.settlement.signer import sealing
 from wallet.settlement.signer.errors import SignerUnavailable
+from wallet.settlement.signer.keeper import Keeper, Terms
 from wallet.settlement.signer.kms.aws import AwsKey
 from wallet.settlement.signer.kms.google import GoogleKey, crc32c
 from wallet.settlement.signer.kms.http import KmsRefused
@@ -331,6 +334,49 @@ def test_a_kms_does_not_unwrap_under_the_public_keys_of_another(wrapper: Kms):
 
     with pytest.raises(KmsRefused):
         sealing.open_seed(replace(sealed, custody_xpub="xpub-of-another"), wrapper)
+
+
+@pytest.mark.parametrize(
+    "option", [f"--aws-kms={AWS_SEALING}", f"--gcp-kms={GOOGLE_SEALING}"], ids=["aws", "google"]
+)
+def test_the_signers_commands_seal_with_a_kms_and_open_what_it_sealed(
+    option, google_login, monkeypatch, capsys, tmp_path: Path
+):
+    Aws(Hsm())
+    Google(Hsm())
+    file, passphrase = tmp_path / "seed.json", tmp_path / "passphrase"
+    passphrase.write_text("of tests")
+    monkeypatch.setenv("SIGNER_SEED_FILE", str(file))
+    terms = Terms(137, "", "")
+
+    run(monkeypatch, "make-seed", "--file", file, option)
+    public = json.loads(capsys.readouterr().out)
+    made = signer._seed(terms)
+    run(monkeypatch, "rewrap-seed", "--file", file, "--new-passphrase-file", passphrase)
+    monkeypatch.setenv("SIGNER_PASSPHRASE_FILE", str(passphrase))
+    rewrapped = signer._seed(terms)
+
+    assert public["CUSTODY_XPUB"] == Keeper(made, terms).custody_xpub
+    assert rewrapped == made
+    assert sealing.read(file).wrapped_by == "passphrase"
+
+
+def run(monkeypatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["signer", *map(str, arguments)])
+    signer.main()
+
+
+def test_a_seed_that_an_unknown_keeper_wrapped_stays_closed(monkeypatch, tmp_path: Path):
+    monkeypatch.setattr(sealing, "SCRYPT_COST", 2**4)
+    sealed = sealing.seal(SEED, custody_xpub="c", kgen_xpub="k", wrapper=Passphrase(b"old"))
+    file = tmp_path / "seed.json"
+    sealing.write_new(
+        file, replace(sealed, wrapped_by="vault", wrapped_key={"name": "seed", "ciphertext": ""})
+    )
+    monkeypatch.setenv("SIGNER_SEED_FILE", str(file))
+
+    with pytest.raises(CannotOpen, match="kept by vault"):
+        signer._seed(Terms(137, "", ""))
 
 
 def test_the_checksum_is_castagnoli():
