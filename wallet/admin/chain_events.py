@@ -36,7 +36,7 @@ Meaning = ChainEvent.Meaning
 @admin.register(ChainEvent)
 class ChainEventAdmin(ReadOnlyAdmin[ChainEvent]):
     roles = VIEWED_BY_ALL
-    list_display = ["what", "whose", "how_much", "sender", "receiver", "block_number", "cut_hash"]
+    list_display = ["what", "whose", "how_much", "sender", "receiver", "block_number"]
     list_filter = ["meaning", "name"]
     search_fields = ["tx_hash__exact", "onchain_id__exact"]
     search_help_text = "Transaction hash or id on the chain"
@@ -65,7 +65,6 @@ class ChainEventAdmin(ReadOnlyAdmin[ChainEvent]):
     how_much = kcash_column("amount", "amount")
     sender = short_column("from_address", "from")
     receiver = short_column("to_address", "to")
-    cut_hash = short_column("tx_hash", "transaction hash")
     hash_ = text_column("tx_hash", "transaction hash")
     payout_id_ = text_column("onchain_id", "id on the chain")
     contract = text_column("settlement_address", "Settlement contract")

@@ -73,10 +73,10 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("UNREAD", "not looked at yet"),
-                            ("PAYOUT", "of a payout of ours"),
-                            ("DEPOSIT", "sent to a gamer's wallet from outside"),
-                            ("FLOAT", "put into the float wallet"),
-                            ("UNKNOWN", "nobody here has ordered it"),
+                            ("PAYOUT", "payout of ours"),
+                            ("DEPOSIT", "deposit from outside"),
+                            ("FLOAT", "put into the float"),
+                            ("UNKNOWN", "ordered by nobody"),
                         ],
                         default="UNREAD",
                         max_length=7,

@@ -57,10 +57,10 @@ class ChainEvent(models.Model):
 
     class Meaning(models.TextChoices):
         UNREAD = "UNREAD", "not looked at yet"
-        PAYOUT = "PAYOUT", "of a payout of ours"
-        DEPOSIT = "DEPOSIT", "sent to a gamer's wallet from outside"
-        FLOAT = "FLOAT", "put into the float wallet"
-        UNKNOWN = "UNKNOWN", "nobody here has ordered it"
+        PAYOUT = "PAYOUT", "payout of ours"
+        DEPOSIT = "DEPOSIT", "deposit from outside"
+        FLOAT = "FLOAT", "put into the float"
+        UNKNOWN = "UNKNOWN", "ordered by nobody"
 
     chain_id = models.PositiveBigIntegerField()
     block_number = models.PositiveBigIntegerField()
