@@ -27,6 +27,7 @@ from wallet.tests.settling import (
     lost,
     payout_of,
     receipt_of,
+    receive,
     status,
     win,
 )
@@ -166,6 +167,86 @@ def test_what_a_wallet_does_while_it_is_in_flight_waits_its_turn(engine: Engine,
     engine.settle_all()
     assert status(fee) == "COMPLETED"
     assert engine.onchain(wallet) == 40
+
+
+def test_a_withdrawal_asked_while_a_group_is_in_flight_follows_it(
+    engine: Engine, wallet, kgen_wallet
+):
+    give_bonus(wallet)
+    engine.tick()
+    win(wallet, 70)
+    withdrawal = withdraw(wallet)
+    after = join(wallet, 20)
+
+    engine.tick()
+    assert ledger.balances(wallet.pk).hold == 70
+    assert list(Payout.objects.order_by("seq").values_list("kind", "state")) == [
+        ("IN", "SUBMITTED"),
+        ("WITHDRAW", "PENDING"),
+    ]
+
+    engine.settle_all()
+    assert list(Payout.objects.order_by("seq").values_list("kind", "seq", "amount")) == [
+        ("IN", 1, 50),
+        ("IN", 2, 70),
+        ("WITHDRAW", 3, 70),
+        ("OUT", 4, 20),
+    ]
+    net = Payout.objects.get(seq=2)
+    paid = Payout.objects.get(pk=withdrawal.transaction_uid)
+    assert net.slot_items.get().slot == paid.slot_items.get().slot
+    assert [net.slot_items.get().position, paid.slot_items.get().position] == [0, 1]
+    assert status(after) == "COMPLETED"
+    assert (engine.onchain(wallet), engine.bench.balance(kgen_wallet.address)) == (30, 70)
+
+
+def test_what_nets_to_zero_never_meets_the_chain(engine: Engine, wallet):
+    bonus, fee = give_bonus(wallet), join(wallet, 50)
+
+    engine.settle_all()
+
+    assert (status(bonus), status(fee)) == ("COMPLETED", "COMPLETED")
+    assert (Payout.objects.count(), Slot.objects.count()) == (0, 0)
+    assert engine.onchain(wallet) == ledger.balances(wallet.pk).onchain == 0
+
+
+def test_the_books_wait_for_the_deposit_that_paid_a_withdrawal(engine: Engine, wallet, kgen_wallet):
+    """The net before it fails, and a stranger's KCash makes up for that, not booked yet."""
+    win(wallet, 70)
+    withdraw(wallet)
+    engine.tick()
+    bench = engine.bench
+    bench.chain.rpc("anvil_dropAllTransactions")
+    bench.chain.rpc("evm_setAutomine", True)
+    bench.settle([bench.claim(wallet.address, 70)], sender=operator_behind_our_back(engine))
+    bench.chain.rpc("anvil_impersonateAccount", bench.float_wallet)
+    bench.chain.rpc("anvil_setBalance", bench.float_wallet, hex(10**20))
+    everything = bench.balance(bench.float_wallet)
+    data = bench.kcash.encode_abi("transfer", args=[bench.admin, everything])
+    bench.chain.rpc(
+        "eth_sendTransaction",
+        {"from": bench.float_wallet, "to": bench.kcash.address, "data": data},
+    )
+    bench.chain.rpc("evm_setAutomine", False)
+    other = give_bonus(WalletFactory.create())
+    engine.now += timedelta(seconds=10)
+    engine.tick()
+    engine.finalize()
+
+    engine.tick()
+
+    assert bench.balance(kgen_wallet.address) == 70
+    carrier = Payout.objects.get(kind="WITHDRAW").slot_items.get().slot
+    assert (carrier.state, ledger.balances(wallet.pk).hold) == ("OPEN", 70)
+    other.refresh_from_db()
+    assert other.payout is not None
+
+    receive(wallet, 70)
+    engine.tick()
+
+    assert Payout.objects.get(kind="WITHDRAW").state == "COMPLETED"
+    balances = ledger.balances(wallet.pk)
+    assert (balances.hold, balances.onchain, balances.bought) == (0, 0, 70)
 
 
 def test_the_cost_of_a_batch_is_shared_by_its_payouts(engine: Engine):

@@ -22,3 +22,9 @@ def test_a_raised_price_is_one_that_every_node_takes(base, last):
     assert raised.max_fee * 10 >= last.max_fee * 11
     assert raised.priority_fee * 10 >= last.priority_fee * 11
     assert raised.max_fee >= first_price(Fees(base=base, tip=GWEI)).max_fee
+
+
+def test_a_raise_is_an_eighth_and_one_on_both_fees():
+    raised = raised_price(Fees(base=0, tip=0), Price(100 * GWEI, 4 * GWEI))
+
+    assert raised == Price(112_500_000_001, 4_500_000_001)
