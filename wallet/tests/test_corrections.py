@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import psycopg2
 import pytest
+from django.conf import settings
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -215,15 +217,17 @@ def test_chain_follows_a_correction_either_way(sam, ada, engine):
 
 
 def test_corrections_go_to_and_from_the_float(sam, ada):
-    wallet = new_wallet(earned=500)
-    approve(ask(wallet, sam), ada)
-    approve(ask(wallet, sam, direction=DEBIT), ada)
+    given, taken = new_wallet(), new_wallet(earned=500)
+    approve(ask(given, sam), ada)
+    approve(ask(taken, sam, direction=DEBIT), ada)
 
-    batching.group_transactions(now=START)
+    batching.group_transactions(now=START + timedelta(hours=settings.NET_MAX_HOURS, minutes=1))
 
     assert list(
-        Payout.objects.order_by("seq").values_list("kind", "from_address", "to_address", "amount")
-    ) == [("IN", FLOAT, wallet.address, 240), ("OUT", wallet.address, FLOAT, 240)]
+        Payout.objects.order_by("wallet").values_list(
+            "kind", "from_address", "to_address", "amount"
+        )
+    ) == [("IN", FLOAT, given.address, 240), ("OUT", taken.address, FLOAT, 240)]
 
 
 def test_game_reads_the_correction_and_not_its_reason(sam, ada):
