@@ -8,7 +8,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from wallet import chain_events, closing, ledger, solvency
+from wallet import chain_events, closing, ledger, solvency, transactions
 from wallet.models import ReconciliationRun
 from wallet.settlement import reopening
 
@@ -90,14 +90,18 @@ def read_chain(**_later: object) -> None:
 def sample_solvency(**_later: object) -> None:
     """Note what we owe and what we hold; run every minute."""
     from wallet.settlement.chain import ChainUnavailable  # noqa: PLC0415
+    from wallet.settlement.verifying import WrongChain  # noqa: PLC0415
 
     chain = _chain()
     if chain is None:
         return
     try:
+        _verify(chain)
         solvency.take_sample(chain=chain, now=timezone.now())
     except ChainUnavailable as problem:
         logger.warning("The chain could not be asked: %s", problem)
+    except WrongChain as problem:
+        logger.error("Nothing is sampled: %s", problem)
 
 
 @shared_task(acks_late=True, reject_on_worker_lost=True, time_limit=AUDIT_SECONDS)
@@ -122,18 +126,35 @@ def _reconcile(scope: ReconciliationRun.Scope) -> None:
 def _read_chain(*, looks_for_lost: bool) -> None:
     from wallet.settlement import reorgs  # noqa: PLC0415
     from wallet.settlement.chain import ChainUnavailable  # noqa: PLC0415
+    from wallet.settlement.verifying import WrongChain  # noqa: PLC0415
 
     chain, now = _chain(), timezone.now()
     if chain is None:
         return
     try:
+        # On another chain everything would look lost.
+        _verify(chain)
         # Before the reading forgets that blocks were replaced.
         if looks_for_lost or chain_events.was_replaced(chain):
             reorgs.find_lost(chain=chain, since=now - LOST_FOR, now=now)
         chain_events.read(chain=chain, now=now)
     except ChainUnavailable as problem:
         logger.warning("The chain's events could not be read: %s", problem)
+    except WrongChain as problem:
+        logger.error("The chain's events are not read: %s", problem)
     reopening.carry_on(now=now)
+
+
+def _verify(chain: "Web3Chain") -> None:
+    from wallet.settlement import verifying  # noqa: PLC0415
+
+    verifying.verify(
+        chain,
+        chain_id=settings.CHAIN_ID,
+        kcash_address=settings.KCASH_ADDRESS,
+        settlement_address=settings.SETTLEMENT_ADDRESS,
+        float_address=transactions.float_address(),
+    )
 
 
 def _chain() -> "Web3Chain | None":

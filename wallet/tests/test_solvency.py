@@ -4,13 +4,15 @@ import logging
 from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from kgen.common.identifiers import uuid7
 from wallet import claims, prize_pools, solvency, tasks
-from wallet.models import SolvencySample
+from wallet.models import ChainEvent, Payout, Reorg, SolvencySample
+from wallet.settlement import reopening
 from wallet.solvency import FloatUncovered
 from wallet.tests.factories import WalletFactory
-from wallet.tests.settling import START, Engine, give_bonus, join, win, withdraw
+from wallet.tests.settling import START, Engine, give_bonus, join, status, win, withdraw
 
 FLOAT = 10_000_000_000
 
@@ -171,6 +173,48 @@ def test_node_out_of_reach_leaves_no_sample(engine, settings, caplog):
 
     assert not SolvencySample.objects.exists()
     assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+
+
+def test_on_another_chain_nothing_is_lost_or_read(engine, settings, caplog):
+    bonus = give_bonus(WalletFactory.create())
+    engine.settle_all()
+    settings.SETTLEMENT_ADDRESS = engine.bench.kcash.address.lower()
+
+    tasks.sample_solvency()
+    tasks.reconcile_everything()
+
+    assert status(bonus) == "COMPLETED"
+    assert not Reorg.objects.exists()
+    assert not SolvencySample.objects.exists()
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "Nothing is sampled",
+        "The chain's events are not read",
+    ]
+
+
+def test_replaced_blocks_are_looked_into_by_the_task(engine):
+    engine.open_lane()
+    engine.finalize()
+    before = engine.bench.chain.snapshot()
+    bonus = give_bonus(WalletFactory.create())
+    engine.settle_all()
+    Payout.objects.update(modified_at=timezone.now())
+    tasks.read_chain()
+    assert not Reorg.objects.exists()
+    engine.bench.chain.revert(before)
+    engine.bench.chain.mine(60)
+
+    tasks.read_chain()
+    reopening.confirm(reorg_id=Reorg.objects.get().pk, by="fay", reason="Seen", now=START)
+    engine.tick()
+    engine.finalize()
+    engine.tick()
+    tasks.read_chain()
+
+    assert status(bonus) == "COMPLETED"
+    assert engine.onchain(bonus.wallet) == 50
+    assert ChainEvent.objects.filter(name="Settled", dropped_at__isnull=False).count() == 1
+    assert ChainEvent.objects.filter(name="Settled", dropped_at__isnull=True).count() == 1
 
 
 def test_without_a_chain_nothing_is_sampled(db, settings):
