@@ -86,7 +86,7 @@ class Custodian(Protocol):
 # --- Operators ------------------------------------------------------------------------------------
 
 
-def operators() -> tuple["Operator", ...]:
+def operators() -> tuple["KeyOperator", ...]:
     """The keys that the settings name, one a lane.
 
     Raises EnvironmentKeysRefused, OperatorKeyUnusable. Nothing is asked of a KMS before it is used.
@@ -102,7 +102,7 @@ class OperatorKey(Protocol):
     def sign(self, digest: bytes) -> Signature: ...
 
 
-class Operator:
+class KeyOperator:
     """Makes transactions of one key; the chain is the settings'."""
 
     def __init__(self, key: OperatorKey) -> None:
@@ -125,7 +125,7 @@ class Operator:
         return SignedTransaction(tx_hash="0x" + keccak(raw).hex(), raw=raw)
 
 
-class EnvironmentOperator(Operator):
+class EnvironmentOperator(KeyOperator):
     """The operator's key out of OPERATOR_KEY."""
 
     def __init__(self, key: str | None = None) -> None:
@@ -168,13 +168,13 @@ class KmsKey:
 
 
 @cache
-def _operator(key: str, chain_id: int) -> Operator:
+def _operator(key: str, chain_id: int) -> KeyOperator:
     """The operator behind one word of OPERATOR_KEYS; scrypt makes a keystore slow to open."""
     kind, _, name = key.partition(":")
     if not name:
         return EnvironmentOperator(key)
     if kind == "keystore":
-        return Operator(LocalKey(_keystore_key(Path(name))))
+        return KeyOperator(LocalKey(_keystore_key(Path(name))))
     # Needs packages that an installation without a KMS does not have.
     try:
         from wallet.settlement.signer.kms import CLOUDS  # noqa: PLC0415
@@ -184,7 +184,7 @@ def _operator(key: str, chain_id: int) -> Operator:
         raise OperatorKeyUnusable(
             f"An operator's key is a keystore, {' or '.join(CLOUDS)}, not {kind}."
         )
-    return Operator(KmsKey(CLOUDS[kind](name)))
+    return KeyOperator(KmsKey(CLOUDS[kind](name)))
 
 
 def _bare_key(text: str) -> bytes:

@@ -29,7 +29,7 @@ from wallet.settlement.signer.kms.google import GoogleKey, crc32c
 from wallet.settlement.signer.kms.http import KmsRefused
 from wallet.settlement.signer.sealing import CannotOpen, Kms, Passphrase
 from wallet.settlement.signer.signatures import ORDER
-from wallet.settlement.signing import KmsKey, Operator, SigningRefused
+from wallet.settlement.signing import KeyOperator, KmsKey, SigningRefused
 from wallet.tests.kms import (
     AWS_SEALING,
     AWS_SIGNING,
@@ -77,7 +77,7 @@ def google_login(monkeypatch, tmp_path: Path) -> respx.Route:
     return respx.post("https://oauth2.googleapis.com/token").respond(json=token)
 
 
-def sent_by(operator: Operator) -> str:
+def sent_by(operator: KeyOperator) -> str:
     signed = operator.sign_call(
         nonce=3, to="0x" + "70" * 20, data=b"\x01\x02", gas=21_000, max_fee=7, priority_fee=1
     )
@@ -96,7 +96,7 @@ def test_an_operator_in_aws_signs_with_a_low_s_and_is_its_own_address(high_s):
 
     assert key.address == ADDRESS
     assert signature.s <= ORDER // 2
-    assert sent_by(Operator(key)) == ADDRESS
+    assert sent_by(KeyOperator(key)) == ADDRESS
     assert [request.headers["x-amz-target"] for request in aws.requests] == [
         "TrentService.Sign",
         "TrentService.GetPublicKey",
@@ -113,7 +113,7 @@ def test_an_operator_in_google_signs_with_a_low_s_and_is_its_own_address(high_s,
 
     assert key.address == ADDRESS
     assert signature.s <= ORDER // 2
-    assert sent_by(Operator(key)) == ADDRESS
+    assert sent_by(KeyOperator(key)) == ADDRESS
     assert google_login.call_count == 1  # one token serves for all
 
 
