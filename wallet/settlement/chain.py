@@ -23,6 +23,7 @@ from web3.exceptions import (
     TransactionNotFound,
     Web3Exception,
 )
+from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import BlockData, LogReceipt, RPCEndpoint, TxReceipt
 
 from wallet.contracts import artifact
@@ -238,7 +239,12 @@ class _Node:
             request_kwargs={"timeout": (CONNECT_SECONDS, ANSWER_SECONDS)},
             exception_retry_configuration=None,
         )
-        self.eth = Web3(self.provider).eth
+        web3 = Web3(self.provider)
+        # Blocks of Polygon, BNB Smart Chain and Kaia have longer `extraData` than web3 takes.
+        web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+        # It asks for the chain's id before every eth_call.
+        web3.middleware_onion.remove("validation")
+        self.eth = web3.eth
 
     def finalized(self, network: networks.Network) -> BlockData:
         block = self.eth.get_block("finalized" if network.has_finalized_tag else "latest")

@@ -1,5 +1,6 @@
 """Each question to the chain, answered by a real node; and by nodes that answer badly."""
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -73,11 +74,22 @@ def test_a_depth_that_the_tag_already_keeps_changes_nothing(bench: Bench):
     assert shallow.finalized_block() == bench.web3.eth.block_number - FINALITY_DEPTH
 
 
+def test_a_block_may_carry_more_extra_data_than_those_of_ethereum(bench: Bench, bad_node):
+    block = bench.chain.rpc("eth_getBlockByNumber", "latest", False)
+    block["extraData"] = "0x" + "ab" * 517  # seals of validators, as on Polygon and Kaia
+    answer = {"jsonrpc": "2.0", "id": 0, "result": block}
+
+    found = node_at(bad_node(200, json.dumps(answer).encode())).finalized()
+
+    assert (found.number, found.hash) == (int(block["number"], 16), block["hash"])
+
+
 def test_a_block_has_the_hash_of_the_canonical_chain(bench: Bench, chain: Web3Chain):
     bench.chain.mine()
     newest = bench.web3.eth.block_number
     before = chain.block_hash(newest)
 
+    bench.chain.rpc("anvil_impersonateAccount", bench.operator)
     other = {"from": bench.operator, "to": bench.operator, "value": "0x0"}
     bench.chain.rpc("anvil_reorg", 1, [[other, 0]])
 
