@@ -11,6 +11,7 @@ from web3 import Web3
 
 from wallet import custody
 from wallet.contracts import artifact
+from wallet.settlement import submitting
 from wallet.settlement.deploying import BATCH_CAP, DAY_CAP, MAX_ITEMS, SUPPLY
 from wallet.tests.chain import Bench, new_address, new_id
 
@@ -403,6 +404,22 @@ def test_no_gas_limit_makes_an_item_fail_that_could_be_paid(bench: Bench):
         seen.add((done.is_success, *(event for event, _, _ in done.events)))
 
     assert seen == {(True, "Settled", "Settled", "Settled"), (False,)}
+
+
+@pytest.mark.parametrize("size", [1, MAX_ITEMS])
+def test_a_slot_offers_gas_enough_for_the_dearest_batch(bench: Bench, size):
+    """Withdrawals to addresses that never held KCash; the limit is what the engine sets."""
+    bench.settle([bench.claim(custody.custodial_address(index), 3) for index in range(size)])
+    for start in range(0, size, 100):
+        end = min(start + 100, size)
+        bench.permit_many([bench.permit(index) for index in range(start, end)])
+    items = [bench.payment(index, new_address(), 3) for index in range(size)]
+    gas = submitting._GAS + size * (submitting._GAS_PER_ITEM + submitting._GAS_PER_SIGNATURE)
+
+    done = bench.settle(items, gas=gas)
+
+    assert [event for event, _, _ in done.events] == ["Settled"] * size
+    assert gas <= 2**24  # what a transaction may have at most (EIP-7825)
 
 
 def test_gas_per_payout_stays_within_its_budget(bench: Bench, capsys):
