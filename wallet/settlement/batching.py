@@ -4,17 +4,18 @@ All that a wallet did since its last payout is one payout, of the net. A wallet 
 under way; the next is made once that is final, so that what a wallet does never overtakes itself.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
 from django.db.models import Case, Exists, F, Min, OuterRef, Q, QuerySet, Subquery, Sum, When
 from django.db.transaction import atomic
+from eth_hash.auto import keccak
 
-from kgen.common.identifiers import uuid7
 from kgen.common.transactions import requires_transaction
 from wallet import ledger, transactions
 from wallet.models import Payout, Wallet, WalletTransaction
@@ -142,13 +143,17 @@ def _net(wallets: Iterable[Wallet], *, now: datetime) -> int:
     for entry in _first_in_line().filter(wallet__in=locked).order_by("wallet_id", "seq"):
         entries[entry.wallet_id].append(entry)
 
+    voided = Counter(
+        Payout.objects.filter(wallet__in=locked, state=State.VOIDED).values_list("wallet_id", "seq")
+    )
     made = []
     for wallet_id, covered in entries.items():
         net = sum(entry.signed_amount for entry in covered)
         if net == 0:
             _complete(covered, now=now)
             continue
-        payout = _payout(locked[wallet_id], covered, net, now=now)
+        uid = _uid(covered[0], times_voided=voided[wallet_id, covered[0].seq])
+        payout = _payout(locked[wallet_id], covered, net, uid=uid, now=now)
         made.append(payout)
         for entry in covered:
             entry.payout = payout
@@ -157,15 +162,29 @@ def _net(wallets: Iterable[Wallet], *, now: datetime) -> int:
     return len(entries)
 
 
+def _uid(first: WalletTransaction, *, times_voided: int) -> UUID:
+    """The uid of the first transaction covered, as a withdrawal's payout has its transaction's.
+
+    The id on the chain follows from it. So a payout that a restored backup has lost is made again
+    under the same id, which the contract has paid already. What was voided needs another one.
+    """
+    if times_voided == 0:
+        return first.uid
+    changed = keccak(first.uid.bytes + times_voided.to_bytes(4, "big"))
+    # The time and the version of a uuid7 stay what they were; so does the variant.
+    mask = (1 << 62) - 1
+    return UUID(int=first.uid.int & ~mask | int.from_bytes(changed, "big") & mask)
+
+
 def _payout(
-    wallet: Wallet, covered: Sequence[WalletTransaction], net: int, *, now: datetime
+    wallet: Wallet, covered: Sequence[WalletTransaction], net: int, *, uid: UUID, now: datetime
 ) -> Payout:
     addresses = (transactions.float_address(), wallet.address)
     kind, (payer, payee) = (
         (Payout.Kind.IN, addresses) if net > 0 else (Payout.Kind.OUT, addresses[::-1])
     )
     return Payout(
-        uid=uuid7(),
+        uid=uid,
         kind=kind,
         wallet=wallet,
         seq=covered[0].seq,

@@ -34,6 +34,7 @@ MAX_OPEN_SLOTS: Final = 4
 FORESEEN_WAIT: Final = timedelta(seconds=60)
 # These pass by themselves, and are no fault of the payout.
 _CAPS: Final = frozenset({"OverBatchCap", "OverDayCap"})
+_CONTRACT_PAUSED: Final = "EnforcedPause"
 
 # Above the dearest item measured (a new recipient; a signature to check), and enough at the end of
 # the batch for the contract's own check that its last item is not starved.
@@ -145,9 +146,10 @@ def _expected(
             gas=_gas_of_items(picked),
         )
     except CallReverted as refused:
-        lanes.pause(
-            operator_id=operator.pk, reason=f"a whole batch would be reverted: {refused}", now=now
-        )
+        # A contract that was paused just now is waited for, like one that was paused before.
+        if str(refused) != _CONTRACT_PAUSED:
+            reason = f"a whole batch would be reverted: {refused}"
+            lanes.pause(operator_id=operator.pk, reason=reason, now=now)
         return []
     unmined = set(
         Permit.objects.filter(

@@ -4,11 +4,13 @@ from datetime import timedelta
 
 import pytest
 
+from accounts.models import Game
 from kgen.common.identifiers import uuid7
-from wallet import deposits, ledger, reconciliation, reversals, transactions, withdrawals
+from wallet import approvals, deposits, ledger, reconciliation, reversals, transactions, withdrawals
 from wallet.models import Payout, Wallet, WalletTransaction
 from wallet.settlement.batching import group_transactions
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
+from wallet.tests.limiting import staff
 from wallet.tests.settling import START, give_bonus, join, payout_of, receive, status, win
 
 WINDOW = timedelta(seconds=60)
@@ -104,6 +106,35 @@ def test_a_net_of_zero_is_complete_without_the_chain(wallet):
     assert (bonus.payout, fee.payout, bonus.modified_at) == (None, None, LATER)
     assert ledger.balances(wallet.pk).onchain == 0
     assert [finding for audit in reconciliation.AUDITS for finding in audit.find()] == []
+
+
+def test_a_payout_that_a_restored_backup_has_lost_is_made_again_under_its_name(wallet):
+    bonus = give_bonus(wallet)
+    group_transactions(now=LATER)
+    lost = payout_of(bonus).pk
+    WalletTransaction.objects.update(payout=None)
+    Payout.objects.all().delete()
+
+    group_transactions(now=LATER)
+
+    assert payout_of(bonus).pk == lost == bonus.pk
+
+
+def test_what_was_voided_is_paid_under_another_name_each_time(wallet):
+    bonus = give_bonus(wallet)
+    names = []
+    for _ in range(3):
+        group_transactions(now=LATER)
+        payout = payout_of(bonus)
+        names.append(payout.pk)
+        WalletTransaction.objects.update(payout=None)
+        Payout.objects.filter(pk=payout.pk).update(state="VOIDED")
+
+    assert names[0] == bonus.pk
+    assert len(set(names)) == 3
+    assert {(name.version, name.variant, name.int >> 80) for name in names} == {
+        (7, bonus.pk.variant, bonus.pk.int >> 80)
+    }
 
 
 def test_each_wallet_has_its_own_net(db):
@@ -229,20 +260,27 @@ def test_a_withdrawal_does_not_let_its_net_wait(wallet, settings):
     assert after.payout is None
 
 
-@pytest.mark.parametrize(
-    "waits",
-    [{"state": "AWAITING_APPROVAL"}, {"not_before": START + timedelta(seconds=1)}],
-)
-def test_a_withdrawal_that_may_not_leave_hurries_nobody(wallet, settings, waits):
+def test_a_withdrawal_that_may_not_leave_yet_hurries_nobody(wallet, settings):
     settings.NET_THRESHOLD = 1000
     win(wallet, 70)
     withdrawal = withdraw(wallet)
-    Payout.objects.filter(pk=withdrawal.pk).update(**waits)
+    Payout.objects.filter(pk=withdrawal.pk).update(not_before=START + timedelta(seconds=1))
+
+    assert group_transactions(now=START) == 0
+    assert group_transactions(now=START + timedelta(seconds=1)) == 1
+
+
+def test_a_withdrawal_that_waits_for_staff_hurries_nobody(wallet, settings):
+    settings.NET_THRESHOLD = 1000
+    Game.objects.update(auto_approve_limit=0)
+    win(wallet, 70)
+    withdrawal = withdraw(wallet)
+    (ann,) = staff("ann")
 
     assert group_transactions(now=START) == 0
 
-    Payout.objects.update(state="PENDING")
-    assert group_transactions(now=START + timedelta(seconds=1)) == 1
+    approvals.approve(payout_uid=withdrawal.pk, by=ann, reason="fine", now=START)
+    assert group_transactions(now=START) == 1
 
 
 # --- One group at a time -------------------------------------------------------------------------

@@ -409,6 +409,20 @@ def test_a_node_that_refuses_the_whole_call_is_believed(engine: Engine, monkeypa
     assert paused(engine) == "a whole batch would be reverted: BadBatch"
 
 
+def test_a_contract_paused_in_between_pauses_no_lane(engine: Engine, monkeypatch):
+    bonus = give_bonus(WalletFactory.create())
+    bench = engine.bench
+    bench.chain.rpc("evm_setAutomine", True)
+    bench.call(bench.admin, "pause")
+    bench.chain.rpc("evm_setAutomine", False)
+    monkeypatch.setattr(engine.chain, "is_paused", lambda _address: False)
+
+    engine.tick()
+
+    assert paused(engine) == ""
+    assert (payout_of(bonus).state, Slot.objects.count()) == ("PENDING", 0)
+
+
 # --- Resuming ------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import pytest
 from web3 import Web3
 
 from wallet.models import Payout, Permit, Slot, Wallet
-from wallet.settlement import submitting
+from wallet.settlement import lanes, submitting
 from wallet.settlement.calldata import Signature
 from wallet.settlement.signing import EnvironmentCustodian
 from wallet.settlement.tests.faults.books import assert_books_equal_chain
@@ -157,6 +157,7 @@ def test_an_operator_without_gas_pays_when_it_has_some_again(engine: Engine):
     assert status(bonus) != "COMPLETED"
 
     engine.bench.chain.rpc("anvil_setBalance", operator, hex(10**24))
+    lanes.resume(operator_id=engine.open_lane().pk, by="sam", reason="there is gas again")
     engine.now += timedelta(hours=1)
     engine.settle_all()
 
@@ -176,6 +177,7 @@ def test_a_batch_with_too_little_gas_is_reverted_whole_and_no_item_is_called_fai
     engine.tick()
     assert {payout_of(bonus).error for bonus in bonuses} <= {"", "the whole batch was reverted"}
 
+    lanes.resume(operator_id=engine.open_lane().pk, by="sam", reason="it is given more gas")
     engine.now += timedelta(hours=1)
     engine.settle_all()
 

@@ -42,7 +42,6 @@ def test_payouts_sent_before_a_restore_are_completed_by_what_paid_them(
     assert Slot.objects.filter(state="DEAD").count() == dead
 
 
-@pytest.mark.xfail(strict=True, reason="a payout made again is given a new id, and paid again")
 def test_payouts_made_after_the_backup_are_not_paid_again_under_other_names(rig: Rig):
     """The wallets' transactions were saved, the payouts for them not: they are made once more."""
     rig.crowd(5)
