@@ -22,10 +22,10 @@ def warnings(sample: SolvencySample) -> Sequence[str]:
             f"The float can pay {payable:,} KCash, less than {LOW_PERCENT} % of the"
             f" {settings.FLOAT_TARGET:,} that it should have."
         )
-    if payable < sample.queued_in:
-        found.append(
-            f"The float can pay {payable:,} KCash, and {sample.queued_in:,} are to be paid now."
-        )
+    # What was sent may have left the float already.
+    to_pay = sample.queued_in - sample.sent_in
+    if payable < to_pay:
+        found.append(f"The float can pay {payable:,} KCash, and {to_pay:,} are to be paid now.")
     if found and sample.float_allowance < sample.float_balance:
         found.append(
             f"It holds {sample.float_balance:,}, but lets the contract spend no more than"

@@ -30,6 +30,7 @@ def sample(**told: Any) -> SolvencySample:
             "pools",
             "queued",
             "queued_in",
+            "sent_in",
             "queued_out",
             "queued_withdrawals",
             "gas_spent",
@@ -50,6 +51,7 @@ def sample(**told: Any) -> SolvencySample:
             ["The float can pay 299 KCash, less than 30 % of the 1,000 that it should have."],
         ),
         ({"queued_in": 5000}, []),
+        ({"queued_in": 6000, "sent_in": 1000}, []),
         ({"queued_in": 5001}, ["The float can pay 5,000 KCash, and 5,001 are to be paid now."]),
         (
             {"float_allowance": 299, "queued_in": 300},
