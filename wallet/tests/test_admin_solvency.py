@@ -129,19 +129,20 @@ def test_page_shows_queue_lanes_and_books(engine):
 
 
 def test_charts_run_from_the_oldest_sample_to_the_newest(db):
-    keep(60 * 24 * 2, float_balance=1)
-    keep(60, float_balance=50, float_allowance=200, bonus=25)
-    keep(30, float_balance=200, float_allowance=200, bonus=50)
-    keep(0, float_balance=100, float_allowance=200, bonus=100)
+    now = timezone.now()
+    for minutes, held, bonus in ((60 * 24 * 2, 1, 0), (60, 50, 25), (30, 200, 50), (0, 100, 100)):
+        taken_at = now - timedelta(minutes=minutes)
+        keep(0, taken_at=taken_at, float_balance=held, float_allowance=200, bonus=bonus)
 
-    chart = solvency_page().context["charts"][0]
+    day, week = (solvency_page(days=days).context["charts"][0] for days in (1, 7))
 
-    assert (chart.title, chart.top) == ("What the float can pay, in KCash", "200")
-    assert [(line.label, line.points, line.last) for line in chart.lines] == [
+    assert (day.title, day.top) == ("What the float can pay, in KCash", "200")
+    assert [(line.label, line.points, line.last) for line in day.lines] == [
         ("can pay", "0,90 300,0 600,60", "100"),
         ("has to cover", "0,105 300,90 600,60", "100"),
     ]
-    assert solvency_page(days=7).context["charts"][0].lines[0].points.startswith("0,119 ")
+    assert day.begins == f"{now - timedelta(minutes=60):%Y-%m-%d %H:%M} UTC"
+    assert week.begins == f"{now - timedelta(days=2):%Y-%m-%d %H:%M} UTC"
 
 
 def test_long_times_are_thinned_out(db):
