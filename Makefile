@@ -7,6 +7,8 @@ PORT ?= 8000
 HOST := 127.0.0.1
 BOTS ?= 20
 TRANSFERS ?= 5000000
+PAYOUTS ?= 1000
+SEED ?= 0
 
 VENV := .venv/bin/python
 RUNTIME := requirements.txt
@@ -58,6 +60,11 @@ test: setup  ## Run the tests on throwaway PostgreSQL, Valkey and anvil
 .PHONY: test-slow
 test-slow: setup  ## Run the tests marked slow or chaos
 	@$(VENV) -m pytest -n 2 -m "slow or chaos"
+
+.PHONY: chaos
+chaos: setup  ## Pay 1,000 payouts while 200 things and more go wrong: make chaos [PAYOUTS=1000] [SEED=]
+	@CHAOS_PAYOUTS=$(PAYOUTS) CHAOS_FAULTS=200 CHAOS_SEED=$(SEED) \
+	    $(VENV) -m pytest -q -s wallet/settlement/tests/faults/test_chaos.py
 
 .PHONY: check
 check: lint types imports  ## Everything that reads the code without running it

@@ -94,7 +94,7 @@ def assert_payouts_are_what_was_paid(
     }
     assert set(paid) == completed
     others = Payout.objects.exclude(state__in=[State.COMPLETED, State.VOIDED, *still_open])
-    assert list(others) == []
+    assert list(others.values("uid", "kind", "state", "seq", "tries", "error")) == []
 
 
 def assert_withdrawals_end_once(bench: Bench) -> None:

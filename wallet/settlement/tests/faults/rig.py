@@ -13,7 +13,9 @@ from django.conf import settings
 from django.db import connection
 from django.db.transaction import atomic
 from django.utils import timezone
+from eth_account import Account
 
+from kgen.local.devchain import FINALITY_DEPTH
 from wallet.models import Payout, Wallet, WalletTransaction
 from wallet.settlement.tests.faults.books import assert_books_equal_chain
 from wallet.settlement.tests.faults.herd import Herd, Worker
@@ -98,7 +100,10 @@ class Rig:
     # --- Workers
 
     def work(self, count: int = 1, **order: Any) -> list[Worker]:
-        """Start workers of one lane; `point` and `time`, or `rate` and `seed`, say when they die."""
+        """Start workers of one lane, that of `key` or of OPERATOR_KEY.
+
+        `point` and `time`, or `rate` and `seed`, say when they die.
+        """
         login = {
             name: connection.settings_dict[name]
             for name in ("NAME", "USER", "PASSWORD", "HOST", "PORT")
@@ -125,6 +130,16 @@ class Rig:
         self._herd.stop(*self.workers)
 
     # --- The chain
+
+    def open_second_lane(self) -> str:
+        """The key of another operator, which may work from now on."""
+        key, bench = "04" * 32, self.bench
+        address = Account.from_key(key).address
+        bench.chain.rpc("anvil_setBalance", address, hex(10**24))
+        role = bench.settlement.functions.OPERATOR().call()
+        assert bench.call(bench.admin, "grantRole", role, address).is_success
+        bench.chain.mine(FINALITY_DEPTH)  # a reorg would take it back
+        return key
 
     def reorg(self, depth: int) -> None:
         """The newest blocks are replaced by empty ones; nobody sends again what was in them."""

@@ -13,20 +13,20 @@ import pytest
 from django.db.transaction import atomic
 
 from wallet.models import Attempt, Payout, Slot, Wallet, WalletTransaction
+from wallet.settlement.tests.faults.herd import Worker
 from wallet.settlement.tests.faults.proxy import Fault
 from wallet.settlement.tests.faults.rig import Rig
 from wallet.tests.settling import join, win, withdraw
 
 pytestmark = pytest.mark.chaos
 
-PAYOUTS = int(os.environ.get("CHAOS_PAYOUTS", "150"))
+PAYOUTS = int(os.environ.get("CHAOS_PAYOUTS", "100"))
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "60"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 
-WORKERS = 2
 KILL_AT_A_POINT = 0.06
 # The longest queue of unpaid payouts before the next customers come: slots stay small and many.
-QUEUE = 30
+QUEUE = max(30, PAYOUTS // 10)
 LINE = {
     Fault.CALL_LOST: 0.002,
     Fault.REPLY_LOST: 0.004,
@@ -46,6 +46,8 @@ class Chaos:
         self.happened: Counter[str] = Counter()
         self.wallets: list[Wallet] = []
         self.withdrawn: set[int] = set()
+        # Two lanes, each of one worker after the other; both carry payouts of any wallet.
+        self.lanes: dict[str | None, Worker | None] = {None: None, rig.open_second_lane(): None}
 
     # --- Faults
 
@@ -62,9 +64,10 @@ class Chaos:
                 fault()
 
     def replace_the_dead(self) -> None:
-        alive = [worker for worker in self.rig.workers if worker.is_alive]
-        for _ in range(WORKERS - len(alive)):
-            self.rig.work(rate=KILL_AT_A_POINT, seed=self.dice.randrange(10**9))
+        for key, worker in self.lanes.items():
+            if worker is None or not worker.is_alive:
+                seed = self.dice.randrange(10**9)
+                [self.lanes[key]] = self.rig.work(key=key, rate=KILL_AT_A_POINT, seed=seed)
 
     def kill_somebody(self) -> None:
         alive = [worker for worker in self.rig.workers if worker.is_alive]
@@ -88,8 +91,8 @@ class Chaos:
 
     def customers(self) -> None:
         """New ones with a bonus; old ones pay an entry fee, win, or withdraw what they won."""
-        self.wallets += self.rig.crowd(5)
-        for wallet in self.dice.sample(self.wallets, k=min(5, len(self.wallets))):
+        self.wallets += self.rig.crowd(10)
+        for wallet in self.dice.sample(self.wallets, k=min(10, len(self.wallets))):
             with atomic():
                 match self.dice.randrange(3):
                     case 0 if wallet.last_seq < 4:
@@ -123,8 +126,9 @@ def test_each_payout_is_paid_once_whatever_happens(rig: Rig):
         time.sleep(0.02)
     rig.proxy.heal()
     rig.stop()
-    rig.work(WORKERS)
-    rig.settle(seconds=120)
+    for key in chaos.lanes:
+        rig.work(key=key)
+    rig.settle(seconds=300)
 
     rig.assert_books_equal_chain()
     faults = chaos.faults()

@@ -9,7 +9,7 @@ from wallet.settlement.tests.faults.rig import Rig, is_settled
 
 pytestmark = pytest.mark.chaos
 
-PAYEES, BONUS = 40, 50
+PAYEES, BONUS = 30, 50
 
 
 def test_sending_first_and_recording_later_pays_twice_and_is_caught(rig: Rig):

@@ -9,6 +9,12 @@ from wallet.models import Payout, Permit, Slot, Wallet
 from wallet.settlement import lanes, submitting
 from wallet.settlement.calldata import Signature
 from wallet.settlement.signing import EnvironmentCustodian
+from wallet.settlement.tests.faults.behind_our_back import (
+    at_once,
+    move_kcash,
+    other_operator,
+    step_by_step,
+)
 from wallet.settlement.tests.faults.books import assert_books_equal_chain
 from wallet.tests.chain import new_address
 from wallet.tests.factories import WalletFactory
@@ -28,26 +34,6 @@ def wallets(engine: Engine) -> list[Wallet]:
         give_bonus(wallet)
     engine.settle_all()
     return made
-
-
-def at_once(engine: Engine):
-    """What others do is mined as it comes."""
-    engine.bench.chain.rpc("evm_setAutomine", True)
-    return engine.bench
-
-
-def step_by_step(engine: Engine) -> None:
-    engine.bench.chain.rpc("evm_setAutomine", False)
-
-
-def move_kcash(engine: Engine, payer: str, payee: str, amount: int) -> None:
-    """Behind the platform's back."""
-    bench = engine.bench
-    bench.chain.rpc("anvil_impersonateAccount", payer)
-    bench.chain.rpc("anvil_setBalance", payer, hex(10**20))
-    data = bench.kcash.encode_abi("transfer", args=[Web3.to_checksum_address(payee), amount])
-    bench.chain.rpc("eth_sendTransaction", {"from": payer, "to": bench.kcash.address, "data": data})
-    engine.mine()
 
 
 # --- T7 ------------------------------------------------------------------------------------------
@@ -146,38 +132,66 @@ def test_a_day_whose_cap_is_reached_pays_the_rest_on_the_next(engine: Engine):
     assert_books_equal_chain(engine.bench)
 
 
-def test_an_operator_without_gas_pays_when_it_has_some_again(engine: Engine):
-    operator = engine.bench.operator
-    engine.open_lane()
+def test_an_operator_without_gas_waits_for_a_person_and_pays_when_it_has_some(engine: Engine):
+    lane, operator = engine.open_lane(), engine.bench.operator
     engine.bench.chain.rpc("anvil_setBalance", operator, hex(10**9))
     bonus = give_bonus(WalletFactory.create())
-    for _ in range(5):
+    for _ in range(3):
         engine.tick()
         engine.finalize()
-    assert status(bonus) != "COMPLETED"
+    lane.refresh_from_db()
+    assert (lane.is_paused, Slot.objects.count(), status(bonus)) == (True, 0, "PENDING")
 
     engine.bench.chain.rpc("anvil_setBalance", operator, hex(10**24))
-    lanes.resume(operator_id=engine.open_lane().pk, by="sam", reason="there is gas again")
-    engine.now += timedelta(hours=1)
+    lanes.resume(operator_id=lane.pk, by="ops", reason="filled up")
     engine.settle_all()
 
     assert status(bonus) == "COMPLETED"
     assert_books_equal_chain(engine.bench)
 
 
-def test_a_batch_with_too_little_gas_is_reverted_whole_and_no_item_is_called_failed(
+def test_a_batch_with_too_little_gas_is_not_sent_and_no_item_is_called_failed(
     engine: Engine, monkeypatch
 ):
+    lane = engine.open_lane()
     bonuses = [give_bonus(WalletFactory.create()) for _ in range(3)]
     with monkeypatch.context() as thrifty:
         thrifty.setattr(submitting, "_GAS", 150_000)
         thrifty.setattr(submitting, "_GAS_PER_ITEM", 10_000)
         engine.tick()
+    lane.refresh_from_db()
+    assert "StarvedOfGas" in lane.pause_reason
+    assert Slot.objects.count() == 0
+    assert {(payout_of(bonus).tries, payout_of(bonus).error) for bonus in bonuses} == {(0, "")}
+
+    lanes.resume(operator_id=lane.pk, by="ops", reason="mended")
+    engine.settle_all()
+
+    assert [status(bonus) for bonus in bonuses] == ["COMPLETED"] * 3
+    assert_books_equal_chain(engine.bench)
+
+
+def test_a_batch_starved_of_gas_on_the_chain_is_reverted_whole_and_paid_with_more(
+    engine: Engine, monkeypatch
+):
+    """The node foresaw nothing of it."""
+    bonuses = [give_bonus(WalletFactory.create()) for _ in range(3)]
+    foresee = engine.chain.preflight
+    with monkeypatch.context() as thrifty:
+        thrifty.setattr(submitting, "_GAS", 150_000)
+        thrifty.setattr(submitting, "_GAS_PER_ITEM", 10_000)
+        thrifty.setattr(
+            engine.chain,
+            "preflight",
+            lambda data, **asked: foresee(data, **{**asked, "gas": 10**6}),
+        )
+        engine.tick()
     engine.finalize()
     engine.tick()
-    assert {payout_of(bonus).error for bonus in bonuses} <= {"", "the whole batch was reverted"}
+    assert {(payout_of(bonus).tries, payout_of(bonus).error) for bonus in bonuses} == {
+        (1, "the whole batch was reverted")
+    }
 
-    lanes.resume(operator_id=engine.open_lane().pk, by="sam", reason="it is given more gas")
     engine.now += timedelta(hours=1)
     engine.settle_all()
 
@@ -247,9 +261,8 @@ def test_an_id_that_paid_another_amount_is_left_to_a_person(engine: Engine):
     engine.tick()
     taken = str(payout_of(bonus).onchain_id)
     engine.bench.chain.rpc("anvil_dropAllTransactions")
+    thief = other_operator(engine)
     bench = at_once(engine)
-    thief = Web3.to_checksum_address(new_address())
-    bench.call(bench.admin, "grantRole", bench.settlement.functions.OPERATOR().call(), thief)
     bench.settle([bench.claim(new_address(), 49, onchain_id=taken)], sender=thief)
     step_by_step(engine)
 

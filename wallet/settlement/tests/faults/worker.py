@@ -94,8 +94,8 @@ class MortalChain(Web3Chain):
 
 
 class MortalOperator(EnvironmentOperator):
-    def __init__(self, death: Death) -> None:
-        super().__init__()
+    def __init__(self, key: str | None, death: Death) -> None:
+        super().__init__(key)
         self._death = death
 
     def sign_call(
@@ -142,7 +142,8 @@ def wrap(owner: Any, name: str, wrapper: Function) -> None:
 def settle(order: dict[str, Any], death: Death) -> None:
     """Tick after tick, as the beat would have it; a node that does not answer is for the next one."""
     wrap_what_writes(death)
-    node, signer, custodian = MortalChain(death), MortalOperator(death), EnvironmentCustodian()
+    node, custodian = MortalChain(death), EnvironmentCustodian()
+    signer = MortalOperator(order.get("key"), death)
     base, started, speed = order["clock"]
     while True:
         elapsed = timedelta(seconds=(time.time() - started) * speed)
