@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from django.db import transaction
 
-from wallet import chain_events, ledger
+from wallet import chain_events, deposits, ledger
 from wallet.chain_events import NotUnknown, Reading
 from wallet.ledger import Balances
 from wallet.models import ChainBlock, ChainCursor, ChainEvent, Deposit, Payout
@@ -52,7 +52,7 @@ def read(engine: Engine) -> Reading:
     return chain_events.read(chain=engine.chain, now=START)
 
 
-def told() -> list[tuple[str, str, int, bool]]:
+def told() -> list[tuple[str, str, int | None, bool]]:
     """All but the deployment: the mint, and the float's share."""
     events = ChainEvent.objects.order_by("pk")[1:]
     return [(one.name, one.meaning, one.amount, one.dropped_at is not None) for one in events]
@@ -138,10 +138,8 @@ def test_deposit_that_cannot_be_booked_waits_for_the_next_reading(engine, outsid
             settlement_address=engine.bench.settlement.address,
         )[-1]
         other = WalletFactory.create()
-        place = chain_events.deposits.ChainEvent(31337, event.tx_hash, event.log_index, 1)
-        chain_events.deposits.receive(
-            wallet=other, amount=1, from_address=new_address(), event=place, now=START
-        )
+        place = deposits.ChainEvent(31337, event.tx_hash, event.log_index, 1)
+        deposits.receive(wallet=other, amount=1, from_address=new_address(), event=place, now=START)
 
     read(engine)
 
