@@ -66,6 +66,9 @@ class FakeChain:
         held = self.answers.pop(0)
         return [held.get(address, 0) for address in addresses]
 
+    def nonce(self, address: str, *, block: int | str) -> int:
+        raise AssertionError("no lane is open here")
+
 
 @pytest.fixture(autouse=True)
 def _no_chain(request, settings) -> None:
