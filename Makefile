@@ -9,6 +9,7 @@ BOTS ?= 20
 TRANSFERS ?= 5000000
 PAYOUTS ?= 1000
 SEED ?= 0
+LANES ?= 8
 
 VENV := .venv/bin/python
 RUNTIME := requirements.txt
@@ -98,6 +99,10 @@ contracts: python  ## Compile the contracts and compare with what is committed: 
 bench-ledger: setup  ## Measure the ledger: TRANSFERS=5000000 of history, and postings a second
 	@$(VENV) -m benchmarks ledger_history --transfers $(TRANSFERS)
 	@$(VENV) -m benchmarks ledger_posting
+
+.PHONY: bench-settlement
+bench-settlement: setup  ## Measure payouts to finality against one by one: LANES=8
+	@$(VENV) -m benchmarks settlement --lanes $(LANES)
 
 .PHONY: lock
 lock: setup  ## Lock the newest versions that requirements*.in allow

@@ -17,7 +17,7 @@ from kgen.local.postgres import Postgres
 from kgen.local.processes import free_port, stop, wait_until
 from kgen.local.servers import DataFolder
 
-BENCHMARKS = ("ledger_history", "ledger_posting")
+BENCHMARKS = ("ledger_history", "ledger_posting", "settlement")
 
 
 def main() -> int:
@@ -42,7 +42,7 @@ def _run(name: str, options: list[str], folder: Path) -> int:
     try:
         wait_until(server.is_ready, process=process, name="PostgreSQL", log=log)
         server.create_roles()
-        # Neither Valkey nor a chain has a part in this: nothing listens there.
+        # Valkey has no part in this, and who needs a chain starts one: nothing listens there.
         os.environ.update(
             server.urls(),
             REDIS_URL="redis://127.0.0.1:1/0",

@@ -1,5 +1,7 @@
 """Gamers by the thousand, each with an open wallet."""
 
+from hashlib import sha256
+
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -25,7 +27,7 @@ def open_wallets(count: int) -> list[Wallet]:
                 Wallet(
                     gamer=gamer,
                     hd_index=number,
-                    address=f"0x{number:040x}",
+                    address=f"0x{sha256(b'%d' % number).hexdigest()[:40]}",
                     created_at=now,
                     modified_at=now,
                 )

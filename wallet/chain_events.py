@@ -309,8 +309,10 @@ class _Meanings:
             return Meaning.PAYOUT
         if event.from_address in self._ours:
             return Meaning.UNKNOWN
-        is_float = event.to_address == transactions.float_address()
-        return Meaning.FLOAT if is_float else Meaning.DEPOSIT
+        if event.to_address == transactions.float_address():
+            return Meaning.FLOAT
+        # Neither side is ours where the float wallet was another one before.
+        return Meaning.DEPOSIT if event.to_address in self._ours else Meaning.UNKNOWN
 
 
 def _path(event: ChainEvent) -> tuple[object, ...]:

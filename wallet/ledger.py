@@ -222,12 +222,15 @@ def release(posting_id: UUID) -> Outcome:
 
 
 @requires_transaction
-def confirm_on_chain(*, transaction_uid: UUID, wallet_id: int, signed_amount: int) -> Outcome:
+def confirm_on_chain(
+    *, transaction_uid: UUID, wallet_id: int, signed_amount: int, account_id: int | None = None
+) -> Outcome:
     """Book on the wallet's mirror of the chain what the chain has made final. Raises as `post`.
 
-    The mirror cannot go below zero, so a spend confirmed before its funding is refused.
+    The mirror cannot go below zero, so a spend confirmed before its funding is refused. Whoever
+    books for many wallets gives the account of the mirror, out of `accounts_of_each`.
     """
-    onchain = wallet_account(wallet_id, Bucket.ONCHAIN)
+    onchain = account_id or wallet_account(wallet_id, Bucket.ONCHAIN)
     debit, credit = (CHAIN_SUPPLY, onchain) if signed_amount > 0 else (onchain, CHAIN_SUPPLY)
     leg = Leg(debit=debit, credit=credit, amount=abs(signed_amount), kind=Kind.CONFIRM)
     return post([leg], posting_id=transaction_uid, phase=Phase.CONFIRM)

@@ -678,7 +678,8 @@ def float_difference(chain: ChainReader) -> int:
               FROM (SELECT kind, amount,
                            state = 'COMPLETED' AND block_number <= %(block)s AS is_over,
                            state IN ('SUBMITTED', 'CONFIRMING', 'REVIEW') AS is_under_way
-                      FROM wallet_payout) AS payout
+                      FROM wallet_payout
+                     WHERE %(float)s IN (from_address, to_address)) AS payout
         )
         SELECT net - coalesce(went, 0) + coalesce(came, 0), coalesce(coming, 0), coalesce(going, 0)
           FROM moved, paid
