@@ -8,7 +8,7 @@ import kgen.common.money
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallet", "0010_netting_and_lanes"),
+        ("wallet", "0005_netting_and_lanes"),
     ]
 
     operations = [

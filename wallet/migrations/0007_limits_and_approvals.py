@@ -12,7 +12,7 @@ SQL = Path(__file__).parent / "sql"
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0002_limits_of_withdrawals"),
-        ("wallet", "0011_chain_events_and_solvency"),
+        ("wallet", "0006_chain_events_and_solvency"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
