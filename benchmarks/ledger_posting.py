@@ -157,10 +157,7 @@ def django_posts(accounts: Accounts) -> dict[str, Post]:
 
 
 def _call(debit: int, credit: int, kind: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT ledger.post1(%s, 0::smallint, %s, %s, %s, 1)", [uuid7(), kind, debit, credit]
-        )
+    ledger.POST1.value(uuid7(), 0, kind, debit, credit, 1)
 
 
 def together(post: Post, *, seconds: float) -> float:

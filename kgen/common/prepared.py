@@ -1,0 +1,59 @@
+"""Statements that PostgreSQL parses and plans once a connection, not once a call."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from django.db import connection
+
+# By psycopg2's connection: what it has prepared is forgotten together with it.
+_prepared: Final[WeakKeyDictionary[Any, set[str]]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One statement under a name of its own; `$1` and so on stand for the parameters, of `types`.
+
+    Behind a pooler that changes the server's session between transactions nothing may be prepared:
+    there Django wants DISABLE_SERVER_SIDE_CURSORS, and so does this.
+    """
+
+    name: str
+    types: Sequence[str]
+    text: str
+
+    def value(self, *parameters: Any) -> Any:
+        """The first column of the only row."""
+        with connection.cursor() as cursor:
+            if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+                cursor.execute(
+                    self._plain, {f"p{at}": value for at, value in enumerate(parameters, start=1)}
+                )
+            else:
+                self._prepare(cursor)
+                cursor.execute(f"EXECUTE {self.name} ({self._places})", parameters)
+            return cursor.fetchone()[0]
+
+    def _prepare(self, cursor: Any) -> None:
+        known = _prepared.setdefault(connection.connection, set())
+        if self.name not in known:
+            # Beside Django's own cursor: who counts the queries of a call does not mean this one.
+            with connection.wrap_database_errors:
+                cursor.cursor.execute(
+                    f"PREPARE {self.name} ({', '.join(self.types)}) AS {self.text}"
+                )
+            # It outlives a rollback of the transaction that it was made in.
+            known.add(self.name)
+
+    @property
+    def _places(self) -> str:
+        return ", ".join(["%s"] * len(self.types))
+
+    @property
+    def _plain(self) -> str:
+        text = self.text
+        # From the last one on: `$1` begins `$10`, too.
+        for number, kind in reversed(list(enumerate(self.types, start=1))):
+            text = text.replace(f"${number}", f"%(p{number})s::{kind}")
+        return text
