@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -32,7 +33,7 @@ class Prepared:
                 )
             else:
                 self._prepare(cursor)
-                cursor.execute(f"EXECUTE {self.name} ({self._places})", parameters)
+                cursor.execute(self._execute, parameters)
             return cursor.fetchone()[0]
 
     def _prepare(self, cursor: Any) -> None:
@@ -46,11 +47,11 @@ class Prepared:
             # It outlives a rollback of the transaction that it was made in.
             known.add(self.name)
 
-    @property
-    def _places(self) -> str:
-        return ", ".join(["%s"] * len(self.types))
+    @cached_property
+    def _execute(self) -> str:
+        return f"EXECUTE {self.name} ({', '.join(['%s'] * len(self.types))})"
 
-    @property
+    @cached_property
     def _plain(self) -> str:
         text = self.text
         # From the last one on: `$1` begins `$10`, too.
