@@ -27,6 +27,8 @@ from rich.progress import track
 from rich.table import Table
 from urllib3.util.retry import Retry
 
+from kgen.local import dotenv
+
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL = ROOT / ".local"
 ENTRY_FEE = 10
@@ -126,8 +128,7 @@ def read_settings() -> dict[str, str]:
     path = LOCAL / "demo.env"
     if not path.exists():
         raise DemoFailed("no running platform found: start it with `make run` in another shell")
-    lines = path.read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines if "=" in line)
+    return dotenv.read(path)
 
 
 def make_bots(count: int) -> list[Bot]:

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -33,15 +34,19 @@ def read(path: Path) -> dict[str, str]:
         return {}
     lines = (line.strip() for line in path.read_text().splitlines())
     pairs = (line.partition("=") for line in lines if line and not line.startswith("#"))
-    return {name.strip(): value.strip().strip("'\"") for name, _, value in pairs}
+    return {name.strip(): _unquoted(value.strip()) for name, _, value in pairs}
+
+
+def _unquoted(value: str) -> str:
+    return "".join(shlex.split(value)) if value.startswith(("'", '"')) else value
 
 
 def write(path: Path, values: Mapping[str, str]) -> None:
-    """Replace the file as a whole, readable by its owner alone."""
+    """Replace the file as a whole, readable by its owner alone; a shell may source it."""
     unfinished = path.with_name(path.name + ".new")
     unfinished.unlink(missing_ok=True)
     with open(unfinished, "x", opener=_private) as file:
-        file.writelines(f"{name}={value}\n" for name, value in values.items())
+        file.writelines(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
     unfinished.replace(path)
 
 

@@ -110,3 +110,19 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert path.read_text() == "A=3\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == ["demo.env"]
+
+
+def test_a_shell_sources_what_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "demo.env"
+    values = {"PLACE": "/home/a gamer/it's here", "URL": "postgres://a:b@127.0.0.1:1/x?y=1&z"}
+
+    dotenv.write(path, values)
+
+    sourced = subprocess.run(
+        ["sh", "-c", f'. "{path}"; printf "%s\\n" "$PLACE" "$URL"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert sourced.stdout.splitlines() == list(values.values())
+    assert dotenv.read(path) == values
