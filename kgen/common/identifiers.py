@@ -12,8 +12,8 @@ def uuid7() -> UUID:
     the ledger's monthly partitions are ranges of it.
     """
     milliseconds = time.time_ns() // 1_000_000
-    random_a = secrets.randbits(12)
-    random_b = secrets.randbits(62)
+    random = secrets.randbits(74)
+    random_a, random_b = random >> 62, random & (1 << 62) - 1
     return UUID(int=milliseconds << 80 | 0x7 << 76 | random_a << 64 | 0b10 << 62 | random_b)
 
 

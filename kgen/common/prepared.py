@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 # By psycopg2's connection: what it has prepared is forgotten together with it.
 _prepared: Final[WeakKeyDictionary[Any, set[str]]] = WeakKeyDictionary()
@@ -26,26 +27,25 @@ class Prepared:
 
     def value(self, *parameters: Any) -> Any:
         """The first column of the only row."""
-        with connection.cursor() as cursor:
-            if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        # Looked up once: `django.db.connection` would look it up at each of its uses.
+        database = connections[DEFAULT_DB_ALIAS]
+        with database.cursor() as cursor:
+            if database.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
                 cursor.execute(
                     self._plain, {f"p{at}": value for at, value in enumerate(parameters, start=1)}
                 )
             else:
-                self._prepare(cursor)
+                if self.name not in _prepared.get(database.connection, ()):
+                    self._prepare(database, cursor)
                 cursor.execute(self._execute, parameters)
             return cursor.fetchone()[0]
 
-    def _prepare(self, cursor: Any) -> None:
-        known = _prepared.setdefault(connection.connection, set())
-        if self.name not in known:
-            # Beside Django's own cursor: who counts the queries of a call does not mean this one.
-            with connection.wrap_database_errors:
-                cursor.cursor.execute(
-                    f"PREPARE {self.name} ({', '.join(self.types)}) AS {self.text}"
-                )
-            # It outlives a rollback of the transaction that it was made in.
-            known.add(self.name)
+    def _prepare(self, database: BaseDatabaseWrapper, cursor: Any) -> None:
+        # Beside Django's own cursor: who counts the queries of a call does not mean this one.
+        with database.wrap_database_errors:
+            cursor.cursor.execute(f"PREPARE {self.name} ({', '.join(self.types)}) AS {self.text}")
+        # It outlives a rollback of the transaction that it was made in.
+        _prepared.setdefault(database.connection, set()).add(self.name)
 
     @cached_property
     def _execute(self) -> str:
