@@ -53,7 +53,7 @@ def overdraw(wallet: Wallet) -> None:
         (lambda w: write(w, amount=0), "amount_is_positive", 400, "BAD_REQUEST"),
         (lambda w: write(w, direction="CREDIT"), "direction_of_type", 400, "BAD_REQUEST"),
         (lambda w: write(w, type="REFUND"), "wallet_transaction_", 400, "BAD_REQUEST"),
-        (overdraw, "account_never_overdrawn", 400, "INSUFFICIENT_BALANCE"),
+        (overdraw, "transfer_never_overdraws", 400, "INSUFFICIENT_BALANCE"),
     ],
 )
 def test_constraint_that_refuses_is_the_contracts_4xx(

@@ -256,9 +256,7 @@ def test_functions_that_move_money_look_nowhere_else_for_names(owner):
         "ensure_partitions",
         "close_day",
     }
-    assert {tuple(config) for config in configured.values()} == {
-        ("search_path=pg_catalog, pg_temp",)
-    }
+    assert {config[0] for config in configured.values()} == {"search_path=pg_catalog, pg_temp"}
 
 
 def month_of_a_transfer() -> str:

@@ -65,7 +65,7 @@ MUTANTS = [
         "credit_id, amount, false",
         "credit_id, amount + 1, false",
     ),
-    Mutant("replay check removed: one leg", "post1", "IF FOUND", "IF false"),
+    Mutant("replay check removed: one leg", "post1", "IF v_is_known", "IF false"),
     Mutant(
         "replay check removed: many legs",
         "post",
@@ -80,7 +80,7 @@ MUTANTS = [
     Mutant("queue insert removed: one leg", "post1", "v_credit_mode = 'Q'", "false"),
     Mutant("queue insert removed: few legs", "write_leg", "v_credit_mode = 'Q'", "false"),
     Mutant("queue insert removed: many legs", "write_many_legs", "WHERE is_queued", "WHERE false"),
-    Mutant("assets not compared", "post1", "AND debit.asset_id = credit.asset_id", ""),
+    Mutant("assets not compared", "post1", "USING (asset_id)", "ON true"),
     Mutant("pool pays and takes", "post", "IF v_is_queue_on_both_sides", "IF false"),
     Mutant(
         "buckets emptied out of order",
@@ -99,6 +99,10 @@ RACED: list[tuple[Mutant, Callable[[], None]]] = [
             "WHERE false AND id",
         ),
         races.test_same_posting_at_once_is_made_once,
+    ),
+    (
+        Mutant("no locks: one leg", "post1", "FOR NO KEY UPDATE", ""),
+        races.test_single_transfers_at_once_never_count_the_same_coin,
     ),
     (
         Mutant("no locks before the split", "spend", "FOR NO KEY UPDATE", ""),
