@@ -27,17 +27,19 @@ class Prepared:
 
     def value(self, *parameters: Any) -> Any:
         """The first column of the only row."""
+        # As text each becomes a constant of its type; a number would be cast at every call.
+        given = [None if value is None else str(value) for value in parameters]
         # Looked up once: `django.db.connection` would look it up at each of its uses.
         database = connections[DEFAULT_DB_ALIAS]
         with database.cursor() as cursor:
             if database.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
                 cursor.execute(
-                    self._plain, {f"p{at}": value for at, value in enumerate(parameters, start=1)}
+                    self._plain, {f"p{at}": value for at, value in enumerate(given, start=1)}
                 )
             else:
                 if self.name not in _prepared.get(database.connection, ()):
                     self._prepare(database, cursor)
-                cursor.execute(self._execute, parameters)
+                cursor.execute(self._execute, given)
             return cursor.fetchone()[0]
 
     def _prepare(self, database: BaseDatabaseWrapper, cursor: Any) -> None:

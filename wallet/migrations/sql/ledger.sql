@@ -149,8 +149,9 @@ CREATE TABLE ledger.pending_credit (
     posting_id uuid           NOT NULL,
     phase      smallint       NOT NULL,
     leg        integer        NOT NULL,
+    -- A copy of a transfer's, whose own CHECK has refused NaN.
     amount     numeric(78, 0) NOT NULL
-               CONSTRAINT pending_credit_amount_is_positive CHECK (amount > '0' AND amount < '1e78'),
+               CONSTRAINT pending_credit_amount_is_positive CHECK (amount > '0'),
     CONSTRAINT pending_credit_pkey PRIMARY KEY (account_id, posting_id, phase, leg)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01);
 
