@@ -26,26 +26,32 @@ class Prepared:
     text: str
 
     def value(self, *parameters: Any) -> Any:
-        """The first column of the only row."""
-        # As text each becomes a constant of its type; a number would be cast at every call.
-        given = [None if value is None else str(value) for value in parameters]
+        """The first column of the only row. Raises what a cursor of Django's would."""
         # Looked up once: `django.db.connection` would look it up at each of its uses.
         database = connections[DEFAULT_DB_ALIAS]
-        with database.cursor() as cursor:
+        database.ensure_connection()
+        database.validate_no_broken_transaction()
+        # Django's cursor takes as long as the driver's whole call. It is for those who watch: who
+        # counts queries, or has wrapped their execution.
+        is_watched = database.queries_logged or database.execute_wrappers
+        opened = database.cursor() if is_watched else database.connection.cursor()
+        # As text each becomes a constant of its type; a number would be cast at every call.
+        given = [None if value is None else str(value) for value in parameters]
+        with database.wrap_database_errors, opened as cursor:
             if database.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
                 cursor.execute(
                     self._plain, {f"p{at}": value for at, value in enumerate(given, start=1)}
                 )
             else:
                 if self.name not in _prepared.get(database.connection, ()):
-                    self._prepare(database, cursor)
+                    self._prepare(database)
                 cursor.execute(self._execute, given)
             return cursor.fetchone()[0]
 
-    def _prepare(self, database: BaseDatabaseWrapper, cursor: Any) -> None:
-        # Beside Django's own cursor: who counts the queries of a call does not mean this one.
-        with database.wrap_database_errors:
-            cursor.cursor.execute(f"PREPARE {self.name} ({', '.join(self.types)}) AS {self.text}")
+    def _prepare(self, database: BaseDatabaseWrapper) -> None:
+        # Not by Django's cursor: who counts the queries of a call does not mean this one.
+        with database.connection.cursor() as cursor:
+            cursor.execute(f"PREPARE {self.name} ({', '.join(self.types)}) AS {self.text}")
         # It outlives a rollback of the transaction that it was made in.
         _prepared.setdefault(database.connection, set()).add(self.name)
 

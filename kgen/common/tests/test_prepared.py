@@ -61,6 +61,13 @@ def test_refusal_of_the_statement_is_a_database_error_as_django_has_it():
         broken.value(1)
 
 
+def test_transaction_that_is_lost_takes_no_more_statements():
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        with pytest.raises(transaction.TransactionManagementError):
+            PRODUCT.value(6, 7)
+
+
 @pytest.mark.usefixtures("_pooled")
 def test_behind_a_pooler_nothing_is_prepared():
     connection.close()
