@@ -96,6 +96,20 @@ def void_ids(onchain_ids: Sequence[str]) -> bytes:
     return _call("voidIds(bytes32[])", len(onchain_ids), _words(*onchain_ids))
 
 
+def records_of(onchain_ids: Sequence[str]) -> bytes:
+    return _call("recordsOf(bytes32[])", len(onchain_ids), _words(*onchain_ids))
+
+
+def view(function: str, *arguments: Word) -> bytes:
+    """A question whose arguments, if it has any, are a word each."""
+    return selector(function) + _words(*arguments)
+
+
+def selector(signature: str) -> bytes:
+    """How a call or an error names its function: the first four bytes of the signature's hash."""
+    return keccak(signature.encode())[:4]
+
+
 def payout_digest(
     *,
     chain_id: int,
@@ -128,7 +142,7 @@ def _domain(name: str, chain_id: int, contract: str) -> bytes:
 
 def _call(function: str, length: int, body: bytes) -> bytes:
     # One dynamic argument: where it starts, how many elements, the elements.
-    return keccak(function.encode())[:4] + _words(32, length) + body
+    return selector(function) + _words(32, length) + body
 
 
 def _words(*values: Word) -> bytes:

@@ -10,24 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from json import JSONDecodeError
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeAlias
 
 from django.conf import settings
 from eth_hash.auto import keccak
-from eth_typing import BlockIdentifier, ChecksumAddress, HexStr
+from eth_typing import ChecksumAddress, HexStr
 from web3 import HTTPProvider, Web3
-from web3.contract import Contract
-from web3.exceptions import (
-    BlockNotFound,
-    ContractLogicError,
-    TransactionNotFound,
-    Web3Exception,
-)
-from web3.middleware import ExtraDataToPOAMiddleware
-from web3.types import BlockData, LogReceipt, RPCEndpoint, TxReceipt
+from web3.exceptions import BlockNotFound, ContractLogicError, Web3Exception, Web3RPCError
+from web3.types import RPCEndpoint
 
 from wallet.contracts import artifact
-from wallet.settlement import networks
+from wallet.settlement import calldata, networks
 
 logger = logging.getLogger(__name__)
 
@@ -214,19 +207,21 @@ def connect() -> "Web3Chain":
     )
 
 
-def _topic(signature: str) -> bytes:
-    return keccak(signature.encode())
+def _topic(signature: str) -> str:
+    return "0x" + keccak(signature.encode()).hex()
 
 
-_BALANCE_OF: Final = "0x" + _topic("balanceOf(address)")[:4].hex()
+_SETTLED: Final = _topic("Settled(bytes32,address,address,uint256)")
 _TOPICS: Final = {
-    _topic("Settled(bytes32,address,address,uint256)"): "Settled",
+    _SETTLED: "Settled",
     _topic("Skipped(bytes32,bool)"): "Skipped",
     _topic("Failed(bytes32,bytes)"): "Failed",
     _topic("Voided(bytes32)"): "Voided",
     _topic("Transfer(address,address,uint256)"): "Transfer",
 }
-_SETTLED: Final = _topic("Settled(bytes32,address,address,uint256)")
+
+# What a node answers: numbers and bytes are text that begins with 0x.
+Answer: TypeAlias = Mapping[str, Any]
 
 
 class _Node:
@@ -240,37 +235,59 @@ class _Node:
             exception_retry_configuration=None,
         )
         web3 = Web3(self.provider)
-        # Blocks of Polygon, BNB Smart Chain and Kaia have longer `extraData` than web3 takes.
-        web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
         # It asks for the chain's id before every eth_call.
         web3.middleware_onion.remove("validation")
         self.eth = web3.eth
 
-    def finalized(self, network: networks.Network) -> BlockData:
-        block = self.eth.get_block("finalized" if network.has_finalized_tag else "latest")
+    def find(self, method: str, *parameters: Any) -> Any:
+        """The node's own words, or None: web3 takes ten times as long to put a receipt into its.
+
+        Raises Web3RPCError with what the node says is wrong.
+        """
+        answer = self.provider.make_request(RPCEndpoint(method), parameters)
+        if "error" in answer or "result" not in answer:
+            raise Web3RPCError(f"{method}: {answer.get('error', answer)}", rpc_response=answer)
+        return answer["result"]
+
+    def ask(self, method: str, *parameters: Any) -> Any:
+        """What there always is an answer to. Raises Web3RPCError."""
+        answer = self.find(method, *parameters)
+        if answer is None:
+            raise Web3RPCError(f"{method} was answered with nothing")
+        return answer
+
+    def number(self, method: str, *parameters: Any) -> int:
+        return int(self.ask(method, *parameters), 16)
+
+    def block(self, at: int | str) -> Answer:
+        """Without its transactions. Raises BlockNotFound."""
+        found: Answer | None = self.find("eth_getBlockByNumber", _at(at), False)
+        if found is None:
+            raise BlockNotFound(f"There is no block {at}")
+        return found
+
+    def finalized(self, network: networks.Network) -> Answer:
+        block = self.block("finalized" if network.has_finalized_tag else "latest")
         if network.depth:
-            deep = max(0, int(self.eth.block_number) - network.depth)
-            if deep < block["number"]:
-                block = self.eth.get_block(deep)
+            deep = max(0, self.number("eth_blockNumber") - network.depth)
+            if deep < int(block["number"], 16):
+                block = self.block(deep)
         return block
 
     def is_lost(
         self, network: networks.Network, address: str, nonce: int, tx_hashes: Sequence[str]
     ) -> bool:
-        if int(self.eth.chain_id) != network.chain_id:
+        if self.number("eth_chainId") != network.chain_id:
             return False
         final = self.finalized(network)["number"]
-        if self.eth.get_transaction_count(_checksum(address), final) <= nonce:
+        if self.number("eth_getTransactionCount", address, final) <= nonce:
             return False
         # Looked for after the nonce was seen to be gone: what was mined before shows by now.
-        return not any(self._knows(tx_hash) for tx_hash in tx_hashes)
+        return not any(self.find("eth_getTransactionReceipt", tx_hash) for tx_hash in tx_hashes)
 
-    def _knows(self, tx_hash: str) -> bool:
-        try:
-            self.eth.get_transaction_receipt(HexStr(tx_hash))
-        except TransactionNotFound:
-            return False
-        return True
+
+def _at(block: int | str | None) -> str:
+    return hex(block) if isinstance(block, int) else block or "latest"
 
 
 class Web3Chain:
@@ -294,20 +311,20 @@ class Web3Chain:
         self._nodes = [_Node(given) for given in (url, second_url) if given]
         self._answering = 0
         self._start_block = start_block
-        self._kcash_address = _checksum(kcash_address)
+        self._kcash_address = kcash_address.lower()
 
     def chain_id(self) -> int:
         with self._asked() as node:
-            return int(node.eth.chain_id)
+            return node.number("eth_chainId")
 
     def finalized(self) -> Block:
         with self._asked() as node:
             block = node.finalized(self._network)
-            return Block(
-                number=int(block["number"]),
-                hash="0x" + block["hash"].hex(),
-                made_at=datetime.fromtimestamp(int(block["timestamp"]), UTC),
-            )
+        return Block(
+            number=int(block["number"], 16),
+            hash=block["hash"],
+            made_at=datetime.fromtimestamp(int(block["timestamp"], 16), UTC),
+        )
 
     def finalized_block(self) -> int:
         return self.finalized().number
@@ -315,38 +332,36 @@ class Web3Chain:
     def block_hash(self, number: int) -> str | None:
         with self._asked() as node:
             try:
-                return "0x" + node.eth.get_block(number)["hash"].hex()
+                return str(node.block(number)["hash"])
             except BlockNotFound:
                 return None
 
     def fees(self) -> Fees:
         with self._asked() as node:
-            history = node.eth.fee_history(TIP_BLOCKS, "latest", [50])
-        tips = sorted(int(block[0]) for block in history["reward"])
-        return Fees(base=int(history["baseFeePerGas"][-1]), tip=tips[len(tips) // 2])
+            history = node.ask("eth_feeHistory", hex(TIP_BLOCKS), "latest", [50])
+        tips = sorted(int(block[0], 16) for block in history["reward"])
+        return Fees(base=int(history["baseFeePerGas"][-1], 16), tip=tips[len(tips) // 2])
 
     def nonce(self, address: str, *, block: int | str) -> int:
-        at = cast(BlockIdentifier, block)
         with self._asked() as node:
-            return int(node.eth.get_transaction_count(_checksum(address), at))
+            return node.number("eth_getTransactionCount", address, _at(block))
 
     def gas_balance(self, address: str) -> int:
         with self._asked() as node:
-            return int(node.eth.get_balance(_checksum(address)))
+            return node.number("eth_getBalance", address, "latest")
 
     def send(self, raw: bytes) -> None:
         with self._asked() as node:
-            node.eth.send_raw_transaction(raw)
+            node.ask("eth_sendRawTransaction", "0x" + raw.hex())
 
     def receipt(self, tx_hash: str) -> Receipt | None:
         with self._asked() as node:
-            try:
-                found = node.eth.get_transaction_receipt(HexStr(tx_hash))
-            except TransactionNotFound:
+            found: Answer | None = node.find("eth_getTransactionReceipt", tx_hash)
+            if found is None:
                 return None
             # A node may still know the receipt of a block that a reorg has dropped.
             try:
-                canonical = node.eth.get_block(found["blockNumber"])
+                canonical = node.block(found["blockNumber"])
             except BlockNotFound:
                 return None
         return _receipt(found) if canonical["hash"] == found["blockHash"] else None
@@ -384,17 +399,14 @@ class Web3Chain:
     def settled(self, onchain_id: str, *, settlement_address: str, block: int) -> Receipt | None:
         # Newest blocks first: what is looked for has rarely been there for long.
         for last in range(block, self._start_block - 1, -self._network.log_blocks):
-            with self._asked() as node:
-                logs = node.eth.get_logs(
-                    {
-                        "address": _checksum(settlement_address),
-                        "fromBlock": max(self._start_block, last - self._network.log_blocks + 1),
-                        "toBlock": last,
-                        "topics": [HexStr("0x" + _SETTLED.hex()), HexStr(onchain_id)],
-                    }
-                )
+            logs = self._logs(
+                [settlement_address],
+                from_block=max(self._start_block, last - self._network.log_blocks + 1),
+                to_block=last,
+                topics=[_SETTLED, onchain_id],
+            )
             if logs:
-                return self.receipt("0x" + logs[0]["transactionHash"].hex())
+                return self.receipt(logs[0]["transactionHash"])
         return None
 
     def records(
@@ -403,24 +415,38 @@ class Web3Chain:
         found: list[bytes] = []
         for start in range(0, len(onchain_ids), RECORDS_AT_ONCE):
             asked = onchain_ids[start : start + RECORDS_AT_ONCE]
-            found += self._view("Settlement", settlement_address, "recordsOf", asked, block=block)
+            answer = self._read(settlement_address, calldata.records_of(asked), block=block)
+            # Behind the word that says where the array starts, and the one that counts it.
+            found += [answer[at : at + 32] for at in range(64, len(answer), 32)]
         return found
 
     def events(self, *, from_block: int, to_block: int, settlement_address: str) -> list[Event]:
+        logs = self._logs(
+            [settlement_address, self._kcash_address],
+            from_block=from_block,
+            to_block=to_block,
+            topics=[list(_TOPICS)],
+        )
+        return sorted(map(_event, logs), key=_place)
+
+    def _logs(
+        self, addresses: Sequence[str], *, from_block: int, to_block: int, topics: Sequence[Any]
+    ) -> list[Answer]:
         with self._asked() as node:
-            logs = node.eth.get_logs(
+            logs: list[Answer] = node.ask(
+                "eth_getLogs",
                 {
-                    "address": [_checksum(settlement_address), self._kcash_address],
-                    "fromBlock": from_block,
-                    "toBlock": to_block,
-                    "topics": [[HexStr("0x" + topic.hex()) for topic in _TOPICS]],
-                }
+                    "address": addresses,
+                    "fromBlock": hex(from_block),
+                    "toBlock": hex(to_block),
+                    "topics": topics,
+                },
             )
-        return [_event(log) for log in sorted(logs, key=_place)]
+        return logs
 
     def allowance(self, owner: str, *, settlement_address: str) -> int:
-        between = (_checksum(owner), _checksum(settlement_address))
-        return int(self._view("KCash", self._kcash_address, "allowance", *between))
+        data = calldata.view("allowance(address,address)", owner, settlement_address)
+        return int.from_bytes(self._read(self._kcash_address, data), "big")
 
     def balances(self, addresses: Sequence[str], *, block: int) -> list[int]:
         found: list[int] = []
@@ -429,16 +455,9 @@ class Web3Chain:
         return found
 
     def _balances(self, addresses: Sequence[str], block: str) -> list[int]:
-        # By hand: a contract object would take milliseconds to build each of the calls.
         calls: list[tuple[RPCEndpoint, Any]] = [
-            (
-                RPCEndpoint("eth_call"),
-                [
-                    {"to": self._kcash_address, "data": _BALANCE_OF + address[2:].rjust(64, "0")},
-                    block,
-                ],
-            )
-            for address in addresses
+            (RPCEndpoint("eth_call"), [{"to": self._kcash_address, "data": _hex(data)}, block])
+            for data in (calldata.view("balanceOf(address)", address) for address in addresses)
         ]
         with self._asked() as node:
             answers = node.provider.make_batch_request(calls)
@@ -448,30 +467,29 @@ class Web3Chain:
             raise ChainUnavailable(f"A balance could not be read: {answers!r:.200}") from problem
 
     def total_supply(self, *, block: int) -> int:
-        return int(self._view("KCash", self._kcash_address, "totalSupply", block=block))
+        answer = self._read(self._kcash_address, calldata.view("totalSupply()"), block=block)
+        return int.from_bytes(answer, "big")
 
     def is_paused(self, settlement_address: str, *, block: int | None = None) -> bool:
-        return bool(self._view("Settlement", settlement_address, "paused", block=block))
+        return any(self._read(settlement_address, calldata.view("paused()"), block=block))
 
     def float_wallet(self, settlement_address: str) -> str:
-        return str(self._view("Settlement", settlement_address, "floatWallet")).lower()
+        return _hex(self._read(settlement_address, calldata.view("floatWallet()"))[-20:])
 
     def token(self, settlement_address: str) -> str:
-        return str(self._view("Settlement", settlement_address, "token")).lower()
+        return _hex(self._read(settlement_address, calldata.view("token()"))[-20:])
 
     def code(self, address: str) -> bytes:
         with self._asked() as node:
-            return bytes(node.eth.get_code(_checksum(address)))
+            return bytes.fromhex(node.ask("eth_getCode", address, "latest")[2:])
 
-    def _view(
-        self, name: str, address: str, function: str, *arguments: Any, block: int | None = None
-    ) -> Any:
-        at: BlockIdentifier = "latest" if block is None else cast(BlockIdentifier, block)
+    def _read(self, address: str, data: bytes, *, block: int | None = None) -> bytes:
+        """What a contract answers, which is never nothing."""
         with self._asked() as node:
-            contract: Contract = node.eth.contract(
-                address=_checksum(address), abi=artifact(name)["abi"]
-            )
-            return contract.functions[function](*arguments).call(block_identifier=at)
+            answer = node.ask("eth_call", {"to": address, "data": _hex(data)}, _at(block))
+        if answer == "0x":
+            raise ChainUnavailable(f"No contract answers at {address}")
+        return bytes.fromhex(answer[2:])
 
     @contextmanager
     def _asked(self) -> Iterator[_Node]:
@@ -501,9 +519,9 @@ def _errors() -> dict[bytes, str]:
         if entry["type"] == "error"
     ]
     return {
-        _topic(f"{entry['name']}({','.join(given['type'] for given in entry['inputs'])})")[
-            :4
-        ]: entry["name"]
+        calldata.selector(
+            f"{entry['name']}({','.join(given['type'] for given in entry['inputs'])})"
+        ): entry["name"]
         for entry in entries
     }
 
@@ -530,49 +548,49 @@ def _revert_name(refused: ContractLogicError) -> str:
     return error_name(bytes.fromhex(data[2:10])) if len(data) >= 10 else str(refused.message)
 
 
-def _receipt(found: TxReceipt) -> Receipt:
+def _receipt(found: Answer) -> Receipt:
     outcomes = {}
     for log in found["logs"]:
         outcome = _outcome(log)
         if outcome is not None:
-            outcomes["0x" + log["topics"][1].hex()] = outcome
+            outcomes[log["topics"][1]] = outcome
     return Receipt(
-        tx_hash="0x" + found["transactionHash"].hex(),
-        block_number=int(found["blockNumber"]),
-        is_success=found["status"] == 1,
-        gas_cost=int(found["gasUsed"]) * int(found["effectiveGasPrice"]),
+        tx_hash=found["transactionHash"],
+        block_number=int(found["blockNumber"], 16),
+        is_success=int(found["status"], 16) == 1,
+        gas_cost=int(found["gasUsed"], 16) * int(found["effectiveGasPrice"], 16),
         outcomes=outcomes,
     )
 
 
-def _outcome(log: LogReceipt) -> Outcome | None:
-    data = bytes(log["data"])
-    match _TOPICS.get(bytes(log["topics"][0])):
+def _outcome(log: Answer) -> Outcome | None:
+    match _TOPICS.get(log["topics"][0]):
         case "Settled":
             return Outcome("Settled")
         case "Skipped":
-            return Outcome("Skipped", is_conflict=data[-1] == 1)
+            return Outcome("Skipped", is_conflict=int(log["data"], 16) == 1)
         case "Failed":
+            data = bytes.fromhex(log["data"][2:])
             length = int.from_bytes(data[32:64], "big")  # behind the word that says where it starts
             return Outcome("Failed", reason=data[64 : 64 + length])
         case _:
             return None
 
 
-def _event(log: LogReceipt) -> Event:
-    name, topics = _TOPICS[bytes(log["topics"][0])], log["topics"]
+def _event(log: Answer) -> Event:
+    name, topics = _TOPICS[log["topics"][0]], log["topics"]
     onchain_id = from_address = to_address = amount = None
     if name != "Transfer":
-        onchain_id = "0x" + topics[1].hex()
+        onchain_id = topics[1]
     if name in ("Transfer", "Settled"):
-        from_address, to_address = ("0x" + topic.hex()[-40:] for topic in topics[-2:])
-        amount = int.from_bytes(bytes(log["data"]), "big")
+        from_address, to_address = ("0x" + topic[-40:] for topic in topics[-2:])
+        amount = int(log["data"], 16)
     return Event(
         name=name,
-        tx_hash="0x" + log["transactionHash"].hex(),
-        log_index=int(log["logIndex"]),
-        block_number=int(log["blockNumber"]),
-        block_hash="0x" + log["blockHash"].hex(),
+        tx_hash=log["transactionHash"],
+        log_index=int(log["logIndex"], 16),
+        block_number=int(log["blockNumber"], 16),
+        block_hash=log["blockHash"],
         onchain_id=onchain_id,
         from_address=from_address,
         to_address=to_address,
@@ -580,8 +598,12 @@ def _event(log: LogReceipt) -> Event:
     )
 
 
-def _place(log: LogReceipt) -> tuple[int, int]:
-    return log["blockNumber"], log["logIndex"]
+def _place(event: Event) -> tuple[int, int]:
+    return event.block_number, event.log_index
+
+
+def _hex(value: bytes) -> str:
+    return "0x" + value.hex()
 
 
 def _checksum(address: str) -> ChecksumAddress:
