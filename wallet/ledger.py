@@ -97,6 +97,15 @@ class Leg:
         check_amount(self.amount)
 
 
+@dataclass(frozen=True)
+class Confirmation:
+    """A wallet transaction that the chain has made final, and the account of its wallet's mirror."""
+
+    transaction_uid: UUID
+    account_id: int
+    signed_amount: int
+
+
 class Outcome(Enum):
     POSTED = "posted"
     # This very posting was made before; nothing was added.
@@ -230,18 +239,40 @@ def release(posting_id: UUID) -> Outcome:
 
 
 @requires_transaction
-def confirm_on_chain(
-    *, transaction_uid: UUID, wallet_id: int, signed_amount: int, account_id: int | None = None
-) -> Outcome:
+def confirm_on_chain(*, transaction_uid: UUID, wallet_id: int, signed_amount: int) -> Outcome:
     """Book on the wallet's mirror of the chain what the chain has made final. Raises as `post`.
 
-    The mirror cannot go below zero, so a spend confirmed before its funding is refused. Whoever
-    books for many wallets gives the account of the mirror, out of `accounts_of_each`.
+    The mirror cannot go below zero, so a spend confirmed before its funding is refused.
     """
-    onchain = account_id or wallet_account(wallet_id, Bucket.ONCHAIN)
-    debit, credit = (CHAIN_SUPPLY, onchain) if signed_amount > 0 else (onchain, CHAIN_SUPPLY)
-    leg = Leg(debit=debit, credit=credit, amount=abs(signed_amount), kind=Kind.CONFIRM)
+    leg = _on_mirror(wallet_account(wallet_id, Bucket.ONCHAIN), signed_amount)
     return post([leg], posting_id=transaction_uid, phase=Phase.CONFIRM)
+
+
+@requires_transaction
+def confirm_each_on_chain(confirmations: Sequence[Confirmation]) -> None:
+    """As `confirm_on_chain` of one after the other, in one trip to the database: all, or none."""
+    legs = [_on_mirror(one.account_id, one.signed_amount) for one in confirmations]
+    with _named_errors(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT ledger.post1(id, %s::smallint, %s, debit, credit, amount)"
+            "  FROM (SELECT *"
+            "          FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[])"
+            "               WITH ORDINALITY AS one (id, debit, credit, amount, place)"
+            "         ORDER BY place) AS one",
+            [
+                Phase.CONFIRM,
+                Kind.CONFIRM,
+                [one.transaction_uid for one in confirmations],
+                [leg.debit for leg in legs],
+                [leg.credit for leg in legs],
+                [leg.amount for leg in legs],
+            ],
+        )
+
+
+def _on_mirror(onchain: int, signed_amount: int) -> Leg:
+    debit, credit = (CHAIN_SUPPLY, onchain) if signed_amount > 0 else (onchain, CHAIN_SUPPLY)
+    return Leg(debit=debit, credit=credit, amount=abs(signed_amount), kind=Kind.CONFIRM)
 
 
 # --- Accounts ----------------------------------------------------------------------------------

@@ -5,11 +5,9 @@ never because time went by or because a node said no.
 """
 
 import logging
-from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from uuid import UUID
 
 from django.db.models import QuerySet
 from django.db.transaction import atomic
@@ -274,20 +272,21 @@ def _name_place(payout: Payout, receipt: Receipt | None) -> None:
 @requires_transaction
 def _book(completed: list[Payout]) -> None:
     """The ledger follows the chain, each wallet in its own order."""
-    entries: dict[UUID | None, list[WalletTransaction]] = defaultdict(list)
-    for entry in WalletTransaction.objects.filter(payout__in=completed).order_by("seq"):
-        entries[entry.payout_id].append(entry)
+    entries = WalletTransaction.objects.filter(payout__in=completed).order_by("wallet_id", "seq")
     accounts = ledger.accounts_of_each(
         (payout.wallet_id for payout in completed), ledger.Bucket.ONCHAIN
     )
-    for payout in completed:
-        for entry in entries[payout.pk]:
-            ledger.confirm_on_chain(
+    ledger.confirm_each_on_chain(
+        [
+            ledger.Confirmation(
                 transaction_uid=entry.uid,
-                wallet_id=entry.wallet_id,
-                signed_amount=entry.signed_amount,
                 account_id=accounts[entry.wallet_id],
+                signed_amount=entry.signed_amount,
             )
+            for entry in entries
+        ]
+    )
+    for payout in completed:
         if payout.kind == Payout.Kind.WITHDRAW:
             ledger.settle(payout.uid)
 

@@ -21,7 +21,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -114,10 +114,9 @@ def wrap_what_writes(death: Death) -> None:
         if is_new:
             death.at(Point.DURING_BUILD)  # what was written is not committed yet
 
-    def book(confirm_on_chain: Function, **named: Any) -> Any:
-        booked = confirm_on_chain(**named)
+    def book(confirm_each_on_chain: Function, confirmations: Sequence[Any]) -> None:
+        confirm_each_on_chain(confirmations)
         death.at(Point.INSIDE_FINISH)
-        return booked
 
     def finish(confirm: Function, **named: Any) -> Any:
         closed = confirm(**named)
@@ -126,7 +125,7 @@ def wrap_what_writes(death: Death) -> None:
         return closed
 
     wrap(Slot, "save", save_slot)
-    wrap(ledger, "confirm_on_chain", book)
+    wrap(ledger, "confirm_each_on_chain", book)
     wrap(lane, "confirm", finish)
 
 
