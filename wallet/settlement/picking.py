@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from kgen.common.transactions import requires_transaction
-from wallet.models import Payout, Permit, SlotItem, WalletTransaction
+from wallet.models import Operator, Payout, Permit, SlotItem, WalletTransaction
 from wallet.settlement import batching
 
 Kind = Payout.Kind
@@ -21,9 +21,12 @@ Kind = Payout.Kind
 def pick(*, operator_id: int, batch: int, now: datetime) -> list[Payout]:
     """The oldest payouts that this lane may take now, at most `batch`, each wallet's in its order.
 
-    Nothing is locked: what is to be submitted has to be held first.
+    Nothing is locked: what is to be submitted has to be held first. Where there are several lanes,
+    each leaves the oldest to those before it, or all would prepare the same batch and one submit it.
     """
-    heads = list(_heads(operator_id, now=now).order_by("created_at", "seq")[:batch])
+    oldest = _heads(operator_id, now=now).order_by("created_at", "seq")
+    left = batch * _lanes_before(operator_id)
+    heads = list(oldest[left : left + batch]) or list(oldest[:batch])
     return _together(heads, _riders(heads, now=now), batch=batch)
 
 
@@ -37,6 +40,11 @@ def hold(picked: Sequence[Payout], *, operator_id: int, now: datetime) -> list[P
     heads = list(_locked(_heads(operator_id, now=now).filter(pk__in=asked)))
     riders = list(_locked(_riders(heads, now=now).filter(pk__in=asked)))
     return _together(heads, riders, batch=len(asked))
+
+
+def _lanes_before(operator_id: int) -> int:
+    lanes = Operator.objects.filter(chain_id=settings.CHAIN_ID, is_paused=False)
+    return lanes.filter(pk__lt=operator_id).count()
 
 
 def needs_signature(payout: Payout) -> bool:
