@@ -109,6 +109,10 @@ class Chain(Protocol):
 
     def chain_id(self) -> int: ...
 
+    def head(self) -> str:
+        """The hash of the newest block: while it is the same, nothing on the chain has changed."""
+        ...
+
     def finalized(self) -> Block:
         """The newest block that is final by the rule of the network."""
         ...
@@ -316,6 +320,10 @@ class Web3Chain:
     def chain_id(self) -> int:
         with self._asked() as node:
             return node.number("eth_chainId")
+
+    def head(self) -> str:
+        with self._asked() as node:
+            return str(node.block("latest")["hash"])
 
     def finalized(self) -> Block:
         with self._asked() as node:

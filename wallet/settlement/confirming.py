@@ -44,10 +44,18 @@ class _Verdict:
     error: str = ""
 
 
-def confirm(*, operator_id: int, chain: Chain, now: datetime) -> int:
-    """Look once at every open slot of a lane, in the order of nonces; says how many were closed."""
+@dataclass(frozen=True)
+class Look:
+    """How many slots were closed; and whether one is final, but the books cannot follow it yet."""
+
+    closed: int
+    is_behind: bool
+
+
+def confirm(*, operator_id: int, chain: Chain, now: datetime) -> Look:
+    """Look once at every open slot of a lane, in the order of nonces."""
     finalized = chain.finalized_block()
-    closed = 0
+    closed, is_behind = 0, False
     for slot in Slot.objects.filter(operator=operator_id, state=Slot.State.OPEN).order_by("nonce"):
         receipt = _receipt(slot, chain)
         if receipt is None:
@@ -55,8 +63,15 @@ def confirm(*, operator_id: int, chain: Chain, now: datetime) -> int:
         elif receipt.block_number > finalized:
             _mark_mined(slot, receipt, now=now)
         else:
-            closed += _finish(slot, receipt, finalized=finalized, chain=chain, now=now)
-    return closed
+            try:
+                closed += _finish(slot, receipt, finalized=finalized, chain=chain, now=now)
+            except ledger.LedgerError:
+                # Such as KCash that left a wallet before the deposit that brought it was booked. The
+                # slot stays open, and closes by itself once the books can follow; the others must
+                # not wait.
+                logger.exception("The books cannot follow slot %s yet", slot.pk)
+                is_behind = True
+    return Look(closed=closed, is_behind=is_behind)
 
 
 def _receipt(slot: Slot, chain: Chain) -> Receipt | None:
@@ -110,19 +125,13 @@ def _follow(slot: Slot, *, to: Payout.State, now: datetime) -> None:
 
 
 def _finish(slot: Slot, receipt: Receipt, *, finalized: int, chain: Chain, now: datetime) -> bool:
-    try:
-        match slot.action:
-            case Slot.Action.PERMIT:
-                return _finish_permits(slot, chain=chain, now=now)
-            case Slot.Action.VOID:
-                return _finish_voids(slot, finalized=finalized, chain=chain, now=now)
-            case _:
-                return _finish_payouts(slot, receipt, finalized=finalized, chain=chain, now=now)
-    except ledger.LedgerError:
-        # Such as KCash that left a wallet before the deposit that brought it was booked. The slot
-        # stays open, and closes by itself once the books can follow; the others must not wait.
-        logger.exception("The books cannot follow slot %s yet", slot.pk)
-        return False
+    match slot.action:
+        case Slot.Action.PERMIT:
+            return _finish_permits(slot, chain=chain, now=now)
+        case Slot.Action.VOID:
+            return _finish_voids(slot, finalized=finalized, chain=chain, now=now)
+        case _:
+            return _finish_payouts(slot, receipt, finalized=finalized, chain=chain, now=now)
 
 
 def _bury(slot: Slot, *, now: datetime) -> bool:

@@ -50,7 +50,7 @@ def tick(*, chain: Chain, signer: OperatorSigner, custodian: Custodian, now: dat
     except WrongChain as wrong:
         lanes.pause_address(signer.address, reason=str(wrong), now=now)
         raise
-    closed = confirm(operator_id=operator_id, chain=chain, now=now)
+    closed = _confirm(operator_id, chain=chain, now=now)
     fees = chain.fees()
     grouped = group_transactions(now=now)
     submitted = _submit(operator_id, chain=chain, fees=fees, custodian=custodian, now=now)
@@ -59,6 +59,22 @@ def tick(*, chain: Chain, signer: OperatorSigner, custodian: Custodian, now: dat
     return Run(
         closed=closed, repriced=int(repriced), grouped=grouped, submitted=submitted, sent=sent
     )
+
+
+# By lane, the newest block that it has looked at.
+_seen: WeakKeyDictionary[Chain, dict[int, str]] = WeakKeyDictionary()
+
+
+def _confirm(operator_id: int, *, chain: Chain, now: datetime) -> int:
+    """Look at the open slots, unless no block has come since all of them were followed."""
+    seen, head = _seen.setdefault(chain, {}), chain.head()
+    if seen.get(operator_id) == head:
+        return 0
+    look = confirm(operator_id=operator_id, chain=chain, now=now)
+    # Only now: where it was interrupted, it is done again.
+    if not look.is_behind:
+        seen[operator_id] = head
+    return look.closed
 
 
 def _submit(

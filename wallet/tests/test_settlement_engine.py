@@ -13,7 +13,7 @@ from wallet.models import Attempt, LedgerAccount, Payout, Permit, Slot, Transfer
 from wallet.settlement import calldata, networks
 from wallet.settlement.batching import group_transactions
 from wallet.settlement.chain import Fees
-from wallet.settlement.confirming import confirm
+from wallet.settlement.confirming import Look, confirm
 from wallet.settlement.repricing import sign_slots
 from wallet.settlement.signing import EnvironmentOperator, SignedTransaction, SignerUnavailable
 from wallet.settlement.submitting import MAX_OPEN_SLOTS, submit
@@ -404,7 +404,8 @@ def test_a_crash_inside_the_closing_transaction_closes_nothing(engine: Engine, w
 
     def close_and_die() -> None:
         with atomic():
-            assert confirm(operator_id=operator_id, chain=engine.chain, now=engine.now) == 2
+            look = confirm(operator_id=operator_id, chain=engine.chain, now=engine.now)
+            assert look == Look(closed=2, is_behind=False)
             raise Crash
 
     operator_id = engine.open_lane().pk

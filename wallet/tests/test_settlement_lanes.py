@@ -4,6 +4,7 @@ import threading
 from collections import defaultdict
 from datetime import timedelta
 from io import StringIO
+from uuid import UUID
 
 import pytest
 from coincurve import PrivateKey
@@ -97,6 +98,39 @@ def test_a_lane_takes_nothing_of_a_wallet_that_another_one_has(two):
         first.signer.address,
         second.signer.address,
     ]
+
+
+def test_lanes_do_not_prepare_the_same_batch(two):
+    first, second = two
+    for wallet in WalletFactory.create_batch(3):
+        give_bonus(wallet)
+    group_transactions(now=first.now)
+    oldest = [payout.pk for payout in Payout.objects.order_by("created_at", "seq", "wallet")]
+
+    def picked(engine: Engine, batch: int) -> list[UUID]:
+        lane_id = engine.open_lane().pk
+        return [payout.pk for payout in picking.pick(operator_id=lane_id, batch=batch, now=START)]
+
+    assert sorted(picked(first, 2) + picked(second, 2)) == sorted(oldest)
+    # Where there is nothing behind them, they are for whoever comes first.
+    assert picked(second, 3) == picked(first, 3) == oldest
+
+
+def test_slots_are_looked_at_once_a_block(engine: Engine, monkeypatch):
+    asked = []
+    give_bonus(WalletFactory.create())
+    engine.tick()
+    monkeypatch.setattr(engine.chain, "receipt", lambda tx_hash: asked.append(tx_hash))
+
+    for _ in range(3):
+        engine.tick()
+    seen_before_the_block = list(asked)
+    engine.mine()
+    for _ in range(3):
+        engine.tick()
+
+    assert seen_before_the_block == []
+    assert len(asked) == 1
 
 
 def test_a_wallets_permit_is_used_by_its_own_lane_until_it_is_final(two):

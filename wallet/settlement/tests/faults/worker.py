@@ -119,10 +119,10 @@ def wrap_what_writes(death: Death) -> None:
         death.at(Point.INSIDE_FINISH)
 
     def finish(confirm: Function, **named: Any) -> Any:
-        closed = confirm(**named)
-        if closed:
+        look = confirm(**named)
+        if look.closed:
             death.at(Point.AFTER_FINISH)
-        return closed
+        return look
 
     wrap(Slot, "save", save_slot)
     wrap(ledger, "confirm_each_on_chain", book)
