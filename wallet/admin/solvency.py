@@ -28,6 +28,7 @@ from kgen.common.admin import (
 )
 from wallet import float_alarm, solvency
 from wallet.admin.cells import BUCKETS, VIEWED_BY_ALL
+from wallet.admin.lanes import lane_badge
 from wallet.admin.reconciliation import run_badge
 from wallet.models import (
     ChainCursor,
@@ -198,10 +199,8 @@ def _lanes(sample: SolvencySample | None) -> Table:
         columns=["Lane", "State", "Next nonce", "On the chain", "Open slots", "Since", "Gas left"],
         rows=[
             (
-                short(lane.address),
-                badge(f"paused: {lane.pause_reason}", bad=True)
-                if lane.is_paused
-                else badge("on", good=True),
+                link(lane, short(lane.address)),
+                lane_badge(lane),
                 f"{lane.next_nonce:,}",
                 seen.get(lane.address, {}).get("nonce", "-"),
                 lane.open_slots,

@@ -182,7 +182,7 @@ def test_nonce_taken_while_the_lane_was_idle_pauses_payouts_until_one_waits(
 
 @walks("A deep reorg")
 def test_final_payouts_that_a_reorg_took_are_sent_again_on_somebodys_word(
-    engine: Engine, finance, fay, caplog
+    engine: Engine, finance, caplog
 ):
     engine.open_lane()
     engine.finalize()
@@ -202,7 +202,7 @@ def test_final_payouts_that_a_reorg_took_are_sent_again_on_somebodys_word(
     assert figure("kgen_reorgs") == [1]
     press(finance, Reorg.objects.get(), "confirm")
     engine.settle_all()
-    call_command("resume_lane", address=lane().address, user=fay, reason="paid again")
+    press(finance, lane(), "resume")
     assert (status(bonus), engine.onchain(wallet)) == ("COMPLETED", 50)
     assert "paid again" in _text(finance, "admin:wallet_reorg_changelist")
     assert look(engine) == []
@@ -297,16 +297,29 @@ def test_wallet_that_a_thief_emptied_pauses_payouts_and_is_filled_from_the_float
 @walks("The float wallet's key leaked")
 def test_new_float_wallet_comes_with_a_new_contract(engine: Engine, finance, fay, settings, caplog):
     bench, old_contract = engine.bench, settings.SETTLEMENT_ADDRESS
-    engine.open_lane()
     look(engine)
+    # One that is sent too late, and comes back with an id of the old contract.
+    sent = give_bonus(WalletFactory.create())
+    engine.chain.before_send = lost
+    engine.tick()
+    engine.chain.before_send = None
     transfer(engine, bench.float_wallet, new_address(), 7_000)
 
     assert len(look(engine)) >= 1
 
     assert ("Nobody here has ordered" in alarms(caplog), is_paused()) == (True, True)
     bonus = give_bonus(WalletFactory.create())
-    engine.tick()
     send(engine, bench.admin, "pause")
+    engine.now += timedelta(seconds=10)
+    engine.tick()
+    engine.finalize()
+    engine.tick()
+    assert figure("kgen_lane_open_slots") == [0]
+    old_payouts = [payout_of(sent), payout_of(bonus)]
+    assert [(one.state, one.onchain_id is None) for one in old_payouts] == [
+        ("PENDING", False),
+        ("PENDING", True),
+    ]
     # A new wallet, what was saved in it, and a contract that pays from it.
     key = "06" * 32
     new_float = Account.from_key(key).address
@@ -327,13 +340,20 @@ def test_new_float_wallet_comes_with_a_new_contract(engine: Engine, finance, fay
     # What waits to be paid from the old wallet is void, and is netted anew.
     for payout in Payout.objects.filter(state="PENDING", kind__in=["IN", "OUT"]):
         press(finance, payout, "void")
+    assert [Payout.objects.get(pk=one.pk).state for one in old_payouts] == ["VOIDING", "VOIDED"]
+    engine.settle_all()
+    assert [Payout.objects.get(pk=one.pk).state for one in old_payouts] == ["VOIDED", "VOIDED"]
     tasks.read_chain()
     for event in ChainEvent.objects.filter(meaning="UNKNOWN"):
         press(finance, event, "explain")
     assert look(engine) == []
     call_command("resume_payouts", user=fay, reason="a new float")
     engine.settle_all()
-    assert (status(bonus), payout_of(bonus).from_address) == ("COMPLETED", new_float.lower())
+    for transaction in (sent, bonus):
+        paid = payout_of(transaction)
+        assert (paid.state, paid.from_address) == ("COMPLETED", new_float.lower())
+        assert (status(transaction), engine.onchain(transaction.wallet)) == ("COMPLETED", 50)
+    assert bench.balance(new_float) == rescued - 100
     assert (look(engine), is_paused()) == ([], False)
 
 
