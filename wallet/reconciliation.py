@@ -7,7 +7,7 @@ accounts, or at those that it is given.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from django.conf import settings
@@ -18,6 +18,10 @@ from django.utils.module_loading import import_string
 from wallet import transactions
 from wallet.ledger import TREASURY
 from wallet.models import ChainCursor, LedgerAccount, Payout, Transfer, WalletTransaction
+
+if TYPE_CHECKING:
+    # Loads web3, which processes that serve requests can do without.
+    from wallet.settlement.chain import Block
 
 Kind = Transfer.Kind
 Type = WalletTransaction.Type
@@ -575,6 +579,8 @@ def accounts_changed_since(moment: datetime, *, past: int) -> list[int]:
 
 class ChainReader(Protocol):
     """The part of `wallet.settlement.chain.Chain` that an audit asks."""
+
+    def finalized(self) -> "Block": ...
 
     def finalized_block(self) -> int: ...
 

@@ -126,6 +126,9 @@ def _verdict(sample: SolvencySample | None, *, now: datetime) -> SafeString:
         else badge("the float covers what is owed", good=True)
     ]
     badges += [badge(warning, bad=True) for warning in float_alarm.warnings(sample)]
+    if solvency.is_chain_stale(sample):
+        age = duration(sample.taken_at - sample.block_made_at)
+        badges.append(badge(f"settlement waits: the newest final block is {age} old", bad=True))
     if now - sample.taken_at > STALE:
         badges.append(badge(f"as of {duration(now - sample.taken_at)} ago", bad=True))
     if PayoutSwitch.objects.filter(is_paused=True).exists():

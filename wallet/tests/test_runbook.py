@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from eth_account import Account
 from accounts.tests.staff import staff_client, staff_user
 from kgen.common.admin import FINANCE
 from kgen.local.processes import free_port
-from wallet import metrics, tasks
+from wallet import drift, metrics, solvency, tasks
 from wallet.models import (
+    ChainCursor,
     ChainEvent,
     Operator,
     Payout,
@@ -24,18 +26,22 @@ from wallet.models import (
     ReconciliationRun,
     Reorg,
     Slot,
+    SolvencySample,
 )
 from wallet.settlement import lane as lanes
 from wallet.settlement import networks
 from wallet.settlement.chain import Chain, ChainUnavailable, connect
 from wallet.settlement.deploying import FLOAT, deploy_settlement
 from wallet.settlement.signing import EnvironmentOperator
+from wallet.settlement.verifying import ChainStale
 from wallet.tests.chain import new_address
 from wallet.tests.factories import WalletFactory
 from wallet.tests.outside import transfer
 from wallet.tests.settling import Engine, give_bonus, lost, payout_of, status
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+
+Scope = ReconciliationRun.Scope
 
 _walked: set[str] = set()
 
@@ -379,6 +385,44 @@ def test_while_no_node_answers_nothing_moves_and_a_second_one_takes_over(
         _tick_by(chain, engine)
         engine.finalize()
     assert status(bonus) == "COMPLETED"
+
+
+@walks("The node is out of reach")
+def test_a_node_that_has_stopped_is_told_of_and_nothing_is_decided_on_it(
+    engine: Engine, finance, caplog, monkeypatch
+):
+    stale_after = timedelta(minutes=10)
+    watched = replace(networks.of(31337), stale_after=stale_after)
+    monkeypatch.setitem(networks.NETWORKS, 31337, watched)
+    bonus = give_bonus(WalletFactory.create())
+    engine.finalize()
+    final = engine.chain.finalized()
+
+    engine.now = final.made_at + stale_after - timedelta(seconds=1)
+    with pytest.raises(ChainStale, match=f"The newest final block, {final.number}, is of "):
+        engine.tick()
+    solvency.take_sample(chain=engine.chain, now=engine.now)
+    run = drift.first_look(scope=Scope.FULL, chain=engine.chain, now=engine.now)
+
+    assert f"The newest final block, {final.number}, is of" in alarms(caplog)
+    assert figure("kgen_chain_stale") == [1]
+    assert "settlement waits: the newest final block is 10 min 1 s old" in solvency_page(finance)
+    assert run.problem.startswith("The chain could not be asked: The newest final block")
+    assert (status(bonus), Payout.objects.count(), Slot.objects.count()) == ("PENDING", 0, 0)
+    # The youngest that it may be.
+    caplog.clear()
+    SolvencySample.objects.all().delete()
+    engine.now = final.made_at + stale_after - timedelta(seconds=2)
+    engine.tick()
+    solvency.take_sample(chain=engine.chain, now=engine.now)
+    run = drift.first_look(scope=Scope.FULL, chain=engine.chain, now=engine.now)
+    assert (alarms(caplog), figure("kgen_chain_stale"), run.problem) == ("", [0], "")
+    assert (payout_of(bonus).state, Slot.objects.count()) == ("SUBMITTED", 1)
+    # Read by the clock on the wall, to which no block is old enough.
+    monkeypatch.setitem(networks.NETWORKS, 31337, replace(watched, stale_after=timedelta(days=-1)))
+    tasks.read_chain()
+    assert "The chain's events could not be read: The newest final block" in caplog.text
+    assert not ChainCursor.objects.exists()
 
 
 @walks("A new Settlement contract")
