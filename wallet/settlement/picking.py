@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from kgen.common.transactions import requires_transaction
 from wallet import transactions
 from wallet.models import Payout, Permit, SlotItem, WalletTransaction
-from wallet.settlement import batching
+from wallet.settlement import batching, sandboxes
 
 Kind = Payout.Kind
 
@@ -75,6 +75,7 @@ def _riders(heads: Collection[Payout], *, now: datetime) -> QuerySet[Payout]:
 def _ready(*, now: datetime) -> QuerySet[Payout]:
     return Payout.objects.select_related("wallet").filter(
         batching.is_ready(now=now),
+        sandboxes.is_paid(),
         Q(settlement_address__isnull=True) | Q(settlement_address=settings.SETTLEMENT_ADDRESS),
         # A net that goes back to a float wallet of before, whose key may be a thief's, is voided.
         ~Q(kind=Kind.OUT) | Q(to_address=transactions.float_address()),
