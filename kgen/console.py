@@ -8,10 +8,13 @@ from django import forms
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.template.response import SimpleTemplateResponse
 from django_otp.admin import OTPAdminAuthenticationForm, OTPAdminSite
 from django_otp.models import Device
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from kgen.common.admin import made_for
 
 
 class LoginForm(OTPAdminAuthenticationForm):  # type: ignore[misc]  # untyped package
@@ -69,8 +72,12 @@ class ConsoleSite(OTPAdminSite):  # type: ignore[misc]  # untyped package
         checked = super().admin_view(view, cacheable)
 
         @wraps(checked)
-        def answered(*args: Any, **kwargs: Any) -> HttpResponseBase:
-            return _with_own_origin(checked(*args, **kwargs))
+        def answered(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            with made_for(request):
+                response = checked(request, *args, **kwargs)
+                if isinstance(response, SimpleTemplateResponse):
+                    response.render()  # a page's cells are made as it is written
+            return _with_own_origin(response)
 
         return answered
 

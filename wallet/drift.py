@@ -12,7 +12,7 @@ from typing import Any, Final
 from wallet import reconciliation
 from wallet.models import ReconciliationRun
 from wallet.reconciliation import Accounts, ChainReader, Finding
-from wallet.settlement import pausing
+from wallet.settlement import pausing, verifying
 from wallet.settlement.chain import ChainUnavailable
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def first_look(
         horizon=reconciliation.horizon(),
         rewritten_rows=rewritten,
     )
-    run.suspects = _look(run, clean, chain)
+    run.suspects = _look(run, clean, chain, now=now)
     run.save(force_insert=True)
     return run
 
@@ -53,7 +53,7 @@ def conclude(run: ReconciliationRun, *, chain: ChainReader | None, now: datetime
     """Look again where something was suspected; what is wrong at the same place still is drift."""
     if run.suspects:
         suspected = {(one["audit"], one["subject"]) for one in run.suspects}
-        again = _look(run, _last_clean(before=run), chain)
+        again = _look(run, _last_clean(before=run), chain, now=now)
         run.findings = [one for one in again if (one["audit"], one["subject"]) in suspected]
     run.finished_at = now
     run.save(update_fields=["findings", "drift", "problem", "finished_at"])
@@ -74,7 +74,11 @@ def _last_clean(*, before: ReconciliationRun | None = None) -> ReconciliationRun
 
 
 def _look(
-    run: ReconciliationRun, clean: ReconciliationRun | None, chain: ChainReader | None
+    run: ReconciliationRun,
+    clean: ReconciliationRun | None,
+    chain: ChainReader | None,
+    *,
+    now: datetime,
 ) -> list[dict[str, Any]]:
     accounts: Accounts = None
     if run.scope == Scope.CHANGED and clean is not None:
@@ -87,16 +91,17 @@ def _look(
         if accounts is None or audit.is_partial
         for finding in audit.find(accounts)
     ]
-    found += _look_at_chain(run, chain, accounts)
+    found += _look_at_chain(run, chain, accounts, now=now)
     return [{"audit": title, **asdict(finding)} for title, finding in found]
 
 
 def _look_at_chain(
-    run: ReconciliationRun, chain: ChainReader | None, accounts: Accounts
+    run: ReconciliationRun, chain: ChainReader | None, accounts: Accounts, *, now: datetime
 ) -> list[tuple[str, Finding]]:
     if chain is None:
         return []
     try:
+        verifying.refuse_stale(chain, now=now)
         look = reconciliation.look_at_chain(chain, accounts)
     except ChainUnavailable as problem:
         logger.warning("The chain could not be compared with: %s", problem)

@@ -195,6 +195,11 @@ def _solvency(now: datetime) -> Iterator[GaugeMetricFamily]:
         "How old the newest final block was then.",
         [((), _seconds(sample.taken_at, sample.block_made_at))],
     )
+    yield _gauge(
+        "chain_stale",
+        "1 while that is too old for its network, and settlement waits.",
+        [((), solvency.is_chain_stale(sample))],
+    )
     yield _gauge("float_kcash", "What the float wallet holds.", [((), sample.float_balance)])
     yield _gauge(
         "float_payable_kcash", "What of it the contract can pay out.", [((), sample.payable)]

@@ -7,7 +7,7 @@ accounts, or at those that it is given.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from django.conf import settings
@@ -18,6 +18,10 @@ from django.utils.module_loading import import_string
 from wallet import transactions
 from wallet.ledger import TREASURY
 from wallet.models import ChainCursor, LedgerAccount, Payout, Transfer, WalletTransaction
+
+if TYPE_CHECKING:
+    # Loads web3, which processes that serve requests can do without.
+    from wallet.settlement.chain import Block
 
 Kind = Transfer.Kind
 Type = WalletTransaction.Type
@@ -576,6 +580,8 @@ def accounts_changed_since(moment: datetime, *, past: int) -> list[int]:
 class ChainReader(Protocol):
     """The part of `wallet.settlement.chain.Chain` that an audit asks."""
 
+    def finalized(self) -> "Block": ...
+
     def finalized_block(self) -> int: ...
 
     def balances(self, addresses: Sequence[str], *, block: int) -> list[int]: ...
@@ -608,6 +614,10 @@ class ChainLook:
 WALLETS_TITLE: Final = "Wallets are what the chain says"
 FLOAT_TITLE: Final = "The float is what was put in and not paid out"
 LANES_TITLE: Final = "Lanes have used the nonces of their slots"
+
+# The chain may have paid these before the books say so. Of a payment and a void the chain takes the
+# one that comes first.
+_UNDER_WAY: Final = (Payout.State.SUBMITTED, Payout.State.CONFIRMING, Payout.State.VOIDING)
 
 
 def look_at_chain(chain: ChainReader, accounts: Accounts = None) -> ChainLook:
@@ -677,14 +687,19 @@ def float_difference(chain: ChainReader) -> int:
                    sum(amount) FILTER (WHERE is_under_way AND kind = 'OUT') AS coming
               FROM (SELECT kind, amount,
                            state = 'COMPLETED' AND block_number <= %(block)s AS is_over,
-                           state IN ('SUBMITTED', 'CONFIRMING', 'REVIEW') AS is_under_way
+                           state = ANY (%(under_way)s) AS is_under_way
                       FROM wallet_payout
                      WHERE %(float)s IN (from_address, to_address)) AS payout
         )
         SELECT net - coalesce(went, 0) + coalesce(came, 0), coalesce(coming, 0), coalesce(going, 0)
           FROM moved, paid
         """,
-        {"float": float_address, "chain": settings.CHAIN_ID, "block": read_to - 1},
+        {
+            "float": float_address,
+            "chain": settings.CHAIN_ID,
+            "block": read_to - 1,
+            "under_way": [*_UNDER_WAY, Payout.State.REVIEW],
+        },
     )
     (held,) = chain.balances([float_address], block=read_to - 1)
     return held - max(int(expected - going), min(held, int(expected + coming)))
@@ -719,7 +734,7 @@ def compare_with_chain(chain: ChainReader, accounts: Accounts = None) -> ChainCo
                               WHERE owner_kind = 'WALLET' AND id = ANY (%(accounts)s))
          ORDER BY wallet.id
         """,
-        {"accounts": accounts, "under_way": [Payout.State.SUBMITTED, Payout.State.CONFIRMING]},
+        {"accounts": accounts, "under_way": list(_UNDER_WAY)},
     )
     missing: list[Finding] = []
     unbooked: list[Finding] = []

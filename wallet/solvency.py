@@ -11,6 +11,7 @@ from django.db import connection
 from kgen.common.errors import Conflict
 from wallet import float_alarm, transactions
 from wallet.models import Operator, SolvencySample
+from wallet.settlement import networks
 
 if TYPE_CHECKING:
     # Loads web3, which processes that serve requests, and import this module, can do without.
@@ -81,9 +82,21 @@ def take_sample(*, chain: ChainReader, now: datetime) -> SolvencySample:
         gas_spent=_gas_spent(since=now - GAS_OVER),
     )
     float_alarm.sound(sample)
+    if is_chain_stale(sample):
+        logger.error(
+            "The newest final block, %s, is of %s: settlement waits", block.number, block.made_at
+        )
     if sample.shortfall:
         logger.error("The float does not cover what is owed: %s KCash short", sample.shortfall)
     return sample
+
+
+def is_chain_stale(sample: SolvencySample) -> bool:
+    """Whether the node, or finality, had stopped by then, as its network counts."""
+    network = networks.NETWORKS.get(settings.CHAIN_ID)
+    return network is not None and networks.is_stale(
+        network, final_at=sample.block_made_at, now=sample.taken_at
+    )
 
 
 def history(*, since: datetime, until: datetime, points: int) -> list[SolvencySample]:

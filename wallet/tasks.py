@@ -124,7 +124,7 @@ def _reconcile(scope: ReconciliationRun.Scope) -> None:
 
 
 def _read_chain(*, looks_for_lost: bool) -> None:
-    from wallet.settlement import reorgs  # noqa: PLC0415
+    from wallet.settlement import reorgs, verifying  # noqa: PLC0415
     from wallet.settlement.chain import ChainUnavailable  # noqa: PLC0415
     from wallet.settlement.verifying import WrongChain  # noqa: PLC0415
 
@@ -134,6 +134,8 @@ def _read_chain(*, looks_for_lost: bool) -> None:
     try:
         # On another chain everything would look lost.
         _verify(chain)
+        # On a node that lags behind the newest would look lost.
+        verifying.refuse_stale(chain, now=now)
         # Before the reading forgets that blocks were replaced.
         if looks_for_lost or chain_events.was_replaced(chain):
             reorgs.find_lost(chain=chain, since=now - LOST_FOR, now=now)

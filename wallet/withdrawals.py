@@ -9,7 +9,7 @@ from kgen.common.errors import Conflict, Invalid
 from kgen.common.identifiers import uuid7
 from wallet import approvals, freezing, ledger, limits, transactions
 from wallet.models import Wallet, WalletTransaction
-from wallet.settlement import batching
+from wallet.settlement import batching, sandboxes
 
 
 class MinimumNotMet(Invalid):
@@ -34,11 +34,12 @@ def withdraw(*, gamer: Gamer, now: datetime) -> Withdrawal:
     """Set the whole earned balance aside and send it to the linked KGeN wallet (contract 3.13).
 
     Above a limit it waits for staff, and to a new KGeN wallet for a day: `limits.judge`. Raises
-    freezing.WalletFrozen, MinimumNotMet, KgenWalletNotLinked, in this order.
+    freezing.WalletFrozen, sandboxes.SandboxNotPaid, MinimumNotMet, KgenWalletNotLinked, in this order.
     """
     # Everybody who changes a wallet's earned balance holds its row, so what is read here stays.
     wallet = Wallet.objects.select_for_update(no_key=True).get(gamer=gamer)
     freezing.refuse_frozen(wallet, now=now)
+    sandboxes.refuse(gamer.game)
     earned = ledger.balances(wallet.pk).earned
     minimum = gamer.game.min_withdrawal
     if earned == 0 or earned < minimum:

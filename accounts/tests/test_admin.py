@@ -154,6 +154,7 @@ READING = {
     "wallet.view_chainevent",
     "wallet.view_correction",
     "wallet.view_ledgeraccount",
+    "wallet.view_operator",
     "wallet.view_payout",
     "wallet.view_payoutswitch",
     "wallet.view_reconciliationrun",
@@ -212,6 +213,7 @@ def test_make_roles_gives_finance_exactly_its_permissions():
         "wallet.explain_chainevent",
         "wallet.pause_payoutswitch",
         "wallet.reject_correction",
+        "wallet.resume_operator",
         "wallet.resume_payoutswitch",
     }
 

@@ -4,7 +4,9 @@ An upper app adds to a lower app's page with `@panel` and `@act`, so that a game
 wallet, rewards and tournaments without `accounts` knowing of them.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -89,16 +91,30 @@ def badge(text: str, *, good: bool = False, busy: bool = False, bad: bool = Fals
     return format_html('<span class="status {}">{}</span>', tone, text)
 
 
+# A column knows its row alone, and not who reads it.
+_request: ContextVar[HttpRequest | None] = ContextVar("request", default=None)
+
+
+@contextmanager
+def made_for(request: HttpRequest) -> Iterator[None]:
+    """Cells that are made meanwhile are for whoever has sent this request."""
+    token = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(token)
+
+
 def link(row: Model | None, text: object = None) -> str | SafeString:
-    """A link to the row's page in the console."""
+    """A link to the row's page in the console; the text alone for who may not open that page."""
     if row is None:
         return "-"
+    shown = str(row) if text is None else text
+    request, page = _request.get(), admin.site.get_model_admin(type(row))
+    if request is None or not page.has_view_permission(request, row):
+        return format_html("{}", shown)
     name = f"admin:{row._meta.app_label}_{row._meta.model_name}_change"
-    return format_html(
-        '<a href="{}">{}</a>',
-        reverse(name, args=[quote(row.pk)]),
-        str(row) if text is None else text,
-    )
+    return format_html('<a href="{}">{}</a>', reverse(name, args=[quote(row.pk)]), shown)
 
 
 def mask_phone(phone: str) -> str:

@@ -28,6 +28,7 @@ from kgen.common.admin import (
 )
 from wallet import float_alarm, solvency
 from wallet.admin.cells import BUCKETS, VIEWED_BY_ALL
+from wallet.admin.lanes import lane_badge
 from wallet.admin.reconciliation import run_badge
 from wallet.models import (
     ChainCursor,
@@ -125,6 +126,9 @@ def _verdict(sample: SolvencySample | None, *, now: datetime) -> SafeString:
         else badge("the float covers what is owed", good=True)
     ]
     badges += [badge(warning, bad=True) for warning in float_alarm.warnings(sample)]
+    if solvency.is_chain_stale(sample):
+        age = duration(sample.taken_at - sample.block_made_at)
+        badges.append(badge(f"settlement waits: the newest final block is {age} old", bad=True))
     if now - sample.taken_at > STALE:
         badges.append(badge(f"as of {duration(now - sample.taken_at)} ago", bad=True))
     if PayoutSwitch.objects.filter(is_paused=True).exists():
@@ -198,10 +202,8 @@ def _lanes(sample: SolvencySample | None) -> Table:
         columns=["Lane", "State", "Next nonce", "On the chain", "Open slots", "Since", "Gas left"],
         rows=[
             (
-                short(lane.address),
-                badge(f"paused: {lane.pause_reason}", bad=True)
-                if lane.is_paused
-                else badge("on", good=True),
+                link(lane, short(lane.address)),
+                lane_badge(lane),
                 f"{lane.next_nonce:,}",
                 seen.get(lane.address, {}).get("nonce", "-"),
                 lane.open_slots,

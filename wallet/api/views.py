@@ -16,6 +16,7 @@ from wallet.api.serializers import (
     TransactionPageSerializer,
     WithdrawalSerializer,
 )
+from wallet.settlement import sandboxes
 
 _ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
 
@@ -56,7 +57,12 @@ class WalletViewSet(GamerViewSet):
         return Response(TransactionPageSerializer(page).data)
 
     @extend_schema(request=None, responses=WithdrawalSerializer)
-    @refuses(freezing.WalletFrozen, withdrawals.MinimumNotMet, withdrawals.KgenWalletNotLinked)
+    @refuses(
+        freezing.WalletFrozen,
+        sandboxes.SandboxNotPaid,
+        withdrawals.MinimumNotMet,
+        withdrawals.KgenWalletNotLinked,
+    )
     def withdraw(self, request: Request) -> Response:
         """Send the whole earned balance to the linked KGeN wallet."""
         withdrawal = withdrawals.withdraw(gamer=self.caller.gamer, now=timezone.now())

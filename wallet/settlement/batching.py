@@ -19,6 +19,7 @@ from eth_hash.auto import keccak
 from kgen.common.transactions import requires_transaction
 from wallet import ledger, transactions
 from wallet.models import Payout, Wallet, WalletTransaction
+from wallet.settlement import sandboxes
 
 State = Payout.State
 SyncStatus = WalletTransaction.SyncStatus
@@ -105,7 +106,7 @@ def is_ready(*, now: datetime) -> Q:
 def _first_in_line() -> QuerySet[WalletTransaction]:
     """What waits, and everything before it is final."""
     in_the_way = open_payouts_of(OuterRef("wallet")).filter(seq__lt=OuterRef("seq"))
-    return waiting().filter(~Exists(in_the_way))
+    return waiting().filter(~Exists(in_the_way), sandboxes.is_paid())
 
 
 def _due(*, now: datetime) -> QuerySet[WalletTransaction, int]:

@@ -1,6 +1,6 @@
 """The contracts on a development chain, with amounts that nobody there will run out of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,16 +30,23 @@ class Contracts:
     settlement: str
 
 
-def deploy(url: str, *, admin_key: str, float_key: str, operator_address: str) -> Contracts:
+def deploy(
+    url: str,
+    *,
+    admin_key: str,
+    float_key: str,
+    operator_address: str,
+    other_operators: Sequence[str] = (),
+) -> Contracts:
     """Deploy KCash and Settlement, and make both ready to pay from the float wallet.
 
     The admin holds the supply and the roles; the float wallet gets its share and lets Settlement
-    spend that much of it.
+    spend that much of it. Every operator may pay, and gets gas money.
     """
     web3 = Web3(HTTPProvider(url))
     admin: LocalAccount = Account.from_key(admin_key)
     float_wallet: LocalAccount = Account.from_key(float_key)
-    for address in (admin.address, float_wallet.address, operator_address):
+    for address in (admin.address, float_wallet.address, operator_address, *other_operators):
         answer = web3.provider.make_request(
             RPCEndpoint("hardhat_setBalance"), [address, hex(_GAS_MONEY)]
         )
@@ -54,18 +61,24 @@ def deploy(url: str, *, admin_key: str, float_key: str, operator_address: str) -
         admin_key=admin_key,
         float_key=float_key,
         operator_address=operator_address,
+        other_operators=other_operators,
     )
     return Contracts(kcash=kcash.address.lower(), settlement=settlement)
 
 
 def deploy_settlement(
-    url: str, *, kcash: str, admin_key: str, float_key: str, operator_address: str
+    url: str,
+    *,
+    kcash: str,
+    admin_key: str,
+    float_key: str,
+    operator_address: str,
+    other_operators: Sequence[str] = (),
 ) -> str:
     """Deploy a Settlement of its own for a KCash that is there, and make it ready to pay."""
     web3 = Web3(HTTPProvider(url))
     admin: LocalAccount = Account.from_key(admin_key)
     float_wallet: LocalAccount = Account.from_key(float_key)
-    operator = Web3.to_checksum_address(operator_address)
     token = web3.eth.contract(address=Web3.to_checksum_address(kcash), abi=artifact("KCash")["abi"])
     caps = (BATCH_CAP, DAY_CAP)
     settlement = _create(
@@ -79,10 +92,11 @@ def deploy_settlement(
         caps,
         caps,
     )
-    for role in ("OPERATOR", "GUARDIAN"):
-        holder = operator if role == "OPERATOR" else admin.address
+    operators = [operator_address, *other_operators]
+    for role, holders in (("OPERATOR", operators), ("GUARDIAN", [admin.address])):
         granted = settlement.functions[role]().call()
-        _send(web3, admin, settlement.functions.grantRole(granted, holder).build_transaction)
+        for holder in map(Web3.to_checksum_address, holders):
+            _send(web3, admin, settlement.functions.grantRole(granted, holder).build_transaction)
     _send(web3, float_wallet, token.functions.approve(settlement.address, FLOAT).build_transaction)
     return str(settlement.address).lower()
 

@@ -50,6 +50,7 @@ def tick(*, chain: Chain, signer: OperatorSigner, custodian: Custodian, now: dat
     except WrongChain as wrong:
         lanes.pause_address(signer.address, reason=str(wrong), now=now)
         raise
+    verifying.refuse_stale(chain, now=now)
     closed = _confirm(operator_id, chain=chain, now=now)
     fees = chain.fees()
     grouped = group_transactions(now=now)

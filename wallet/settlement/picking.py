@@ -12,8 +12,9 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from kgen.common.transactions import requires_transaction
+from wallet import transactions
 from wallet.models import Operator, Payout, Permit, SlotItem, WalletTransaction
-from wallet.settlement import batching
+from wallet.settlement import batching, sandboxes
 
 Kind = Payout.Kind
 
@@ -82,7 +83,10 @@ def _riders(heads: Collection[Payout], *, now: datetime) -> QuerySet[Payout]:
 def _ready(*, now: datetime) -> QuerySet[Payout]:
     return Payout.objects.select_related("wallet").filter(
         batching.is_ready(now=now),
+        sandboxes.is_paid(),
         Q(settlement_address__isnull=True) | Q(settlement_address=settings.SETTLEMENT_ADDRESS),
+        # A net that goes back to a float wallet of before, whose key may be a thief's, is voided.
+        ~Q(kind=Kind.OUT) | Q(to_address=transactions.float_address()),
     )
 
 

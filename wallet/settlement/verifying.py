@@ -1,11 +1,39 @@
-"""Is this the chain that the settings name, with our contracts on it, byte for byte?"""
+"""Is this the chain that the settings name, with our contracts on it, and does it go on?"""
+
+from datetime import datetime
+from typing import Protocol
+
+from django.conf import settings
 
 from wallet.contracts import artifact
-from wallet.settlement.chain import Chain
+from wallet.settlement import networks
+from wallet.settlement.chain import Block, Chain, ChainUnavailable
 
 
 class WrongChain(Exception):
     """The node, or a contract on it, is not the one that the settings name."""
+
+
+class ChainStale(ChainUnavailable):
+    """The node's newest final block is so old that what it says is not the chain's word any more."""
+
+
+class Finality(Protocol):
+    """The part of `Chain` that says how far it is."""
+
+    def finalized(self) -> Block: ...
+
+
+def refuse_stale(chain: Finality, *, now: datetime) -> None:
+    """Nothing is concluded from a node, or a chain, that has stopped. Raises ChainStale."""
+    network = networks.of(settings.CHAIN_ID)
+    if network.stale_after is None:
+        return
+    final = chain.finalized()
+    if networks.is_stale(network, final_at=final.made_at, now=now):
+        raise ChainStale(
+            f"The newest final block, {final.number}, is of {final.made_at:%F %T} UTC."
+        )
 
 
 def verify(

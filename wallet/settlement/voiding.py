@@ -11,7 +11,7 @@ from django.db.transaction import atomic
 
 from kgen.common.errors import Conflict
 from kgen.common.transactions import requires_transaction
-from wallet import custody, reversals
+from wallet import custody, reversals, transactions
 from wallet.models import Payout, WalletTransaction
 from wallet.settlement import payouts
 
@@ -38,7 +38,9 @@ class NotFailed(Conflict):
 
 def is_voidable(payout: Payout) -> bool:
     """Whether a person may decide that it is not to be paid, as it stands here."""
-    return payout.state in _VOIDABLE or _was_never_submitted(payout)
+    return (
+        payout.state in _VOIDABLE or _was_never_submitted(payout) or _waits_for_an_old_float(payout)
+    )
 
 
 @atomic
@@ -89,6 +91,15 @@ def end_void(payout: Payout, *, now: datetime) -> None:
 
 def _was_never_submitted(payout: Payout) -> bool:
     return payout.onchain_id is None and payout.state in _NEVER_SUBMITTED
+
+
+def _waits_for_an_old_float(payout: Payout) -> bool:
+    """Whether its float wallet has been replaced: no contract that we still use pays that net."""
+    return (
+        payout.state == State.PENDING
+        and payout.kind != Payout.Kind.WITHDRAW
+        and transactions.float_address() not in (payout.from_address, payout.to_address)
+    )
 
 
 def _locked(payout_uid: UUID) -> Payout:

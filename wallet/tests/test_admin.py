@@ -476,3 +476,25 @@ def test_reversal_shows_the_release_of_its_hold(support):
 
     shown = texts(panels(support, reversal)["In the ledger"])
     assert [(row[0], row[3]) for row in shown] == [("Release", "70 KCash")]
+
+
+# --- Links ---------------------------------------------------------------------------------------
+
+
+def test_a_link_that_the_reader_may_not_follow_is_its_text(support):
+    transaction = with_bonus()
+    payout, gamer = on_the_chain(transaction), transaction.wallet.gamer
+    address = reverse("admin:accounts_gamer_change", args=[gamer.pk])
+    finance = staff_client(FINANCE)
+
+    read = {row: finance.get(page(row)).content.decode() for row in (payout, transaction.wallet)}
+    listed = finance.get(reverse("admin:wallet_wallettransaction_changelist")).content.decode()
+    followed = support.get(page(payout)).content.decode()
+
+    assert finance.get(address).status_code == 403
+    assert all(str(gamer) in text(content) for content in (*read.values(), listed))
+    assert not any(address in content for content in (*read.values(), listed))
+    assert f'<a href="{page(transaction.wallet)}">' in read[payout]
+    assert f'<a href="{page(payout)}">' in read[transaction.wallet]
+    assert f'<a href="{address}">{gamer}</a>' in followed
+    assert support.get(address).status_code == 200

@@ -19,7 +19,7 @@ from wallet.models import (
     SlotItem,
     SolvencySample,
 )
-from wallet.settlement import pausing, reorgs
+from wallet.settlement import lanes, pausing, reorgs
 from wallet.tests.factories import WalletFactory
 from wallet.tests.outside import transfer
 from wallet.tests.settling import START, give_bonus
@@ -223,3 +223,71 @@ def test_finance_confirms_a_reorg(engine):
     told = {title: texts(table) for title, table in panels(client, reorg).items()}
     assert told["Lost slots"][0][:3] == ["0", "Settle", "OPEN"]
     assert told["Lost payouts"][0][1] == "SUBMITTED"
+
+
+# --- Lanes ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stopped(db) -> Operator:
+    lane = Operator.objects.create(address="0x" + "0a" * 20, chain_id=31337, next_nonce=4)
+    lanes.pause(operator_id=lane.pk, reason="gas is low", now=START)
+    return lane
+
+
+def resume_page(lane: Operator) -> str:
+    return reverse("admin:wallet_operator_resume", args=[lane.pk])
+
+
+def state_of(lane: Operator) -> tuple[bool, str, object]:
+    lane.refresh_from_db()
+    return lane.is_paused, lane.pause_reason, lane.paused_at
+
+
+def test_finance_resumes_a_lane_from_the_page_that_shows_it(stopped):
+    finance = staff_client(FINANCE)
+
+    found = finance.get(reverse(PAGE)).content.decode()
+    offered = finance.get(page(stopped)).content.decode()
+    asked = finance.get(resume_page(stopped)).content.decode()
+    finance.post(resume_page(stopped), {"reason": "filled"})
+
+    assert f'<a href="{page(stopped)}">' in found
+    assert f'<a href="{resume_page(stopped)}" class="dangerous">Resume the lane</a>' in offered
+    assert "It was paused because: gas is low" in asked
+    assert state_of(stopped) == (False, "", None)
+    entry = LogEntry.objects.get()
+    assert entry.get_edited_object() == stopped
+    assert entry.get_change_message() == "Resume the lane: filled"
+    assert finance.get(page(stopped)).context["acts"] == []
+
+
+def test_without_a_reason_a_lane_stays_paused(stopped):
+    answer = staff_client(FINANCE).post(resume_page(stopped), {"reason": " "})
+
+    assert answer.context["form"].errors == {"reason": ["This field is required."]}
+    assert state_of(stopped) == (True, "gas is low", START)
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("role", [OPERATORS, SUPPORT])
+def test_others_see_a_lane_and_do_not_resume_it(stopped, role):
+    client = staff_client(role)
+
+    seen = client.get(page(stopped))
+    refused = client.post(resume_page(stopped), {"reason": "filled"})
+
+    assert (seen.status_code, seen.context["acts"], refused.status_code) == (200, [], 403)
+    assert state_of(stopped) == (True, "gas is low", START)
+    assert not LogEntry.objects.exists()
+
+
+def test_a_lane_that_is_on_is_not_resumed_twice(stopped):
+    lanes.resume(operator_id=stopped.pk, by="sam", reason="filled")
+
+    answer = staff_client(FINANCE).post(resume_page(stopped), {"reason": "filled"}, follow=True)
+
+    assert [str(one) for one in answer.context["messages"]] == [
+        "“Resume the lane” is not possible any more."
+    ]
+    assert not LogEntry.objects.exists()

@@ -35,6 +35,19 @@ def test_deploys_contracts_that_are_ready_to_pay(dev_chain, settings, capsys):
     assert allowance.call() == FLOAT
 
 
+def test_every_lane_may_pay_and_has_gas_money(dev_chain, settings, capsys):
+    keys = [settings.OPERATOR_KEY, "0x" + "5a" * 32]
+    settings.CHAIN_RPC_URL, settings.OPERATOR_KEYS = dev_chain.url, keys
+
+    bench = Bench(dev_chain, deploy(capsys))
+
+    roles = bench.settlement.functions
+    lanes = [Account.from_key(key).address for key in keys]
+    assert [roles.hasRole(roles.OPERATOR().call(), lane).call() for lane in lanes] == [True, True]
+    assert all(bench.web3.eth.get_balance(lane) == 10**24 for lane in lanes)
+    assert not roles.hasRole(roles.OPERATOR().call(), bench.admin).call()
+
+
 def test_with_addresses_in_the_settings_it_only_looks(bench: Bench, settings, capsys):
     before = bench.web3.eth.block_number
 

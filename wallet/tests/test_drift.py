@@ -19,7 +19,7 @@ from wallet import drift, ledger, reconciliation, tasks
 from wallet.ledger import Bucket
 from wallet.models import PayoutSwitch, ReconciliationRun, WalletTransaction
 from wallet.settlement import pausing
-from wallet.settlement.chain import ChainUnavailable
+from wallet.settlement.chain import Block, ChainUnavailable
 from wallet.tests.factories import WalletFactory, fill
 from wallet.tests.settling import give_bonus, payout_of, status
 
@@ -56,6 +56,9 @@ class FakeChain:
 
     def __init__(self, *answers: dict[str, int]) -> None:
         self.answers = list(answers)
+
+    def finalized(self) -> Block:
+        raise AssertionError("no block of this network gets stale")
 
     def finalized_block(self) -> int:
         if not self.answers:

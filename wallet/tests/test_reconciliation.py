@@ -1,6 +1,7 @@
 """Each audit finds the fault that it is named for, planted by the owner past every guard."""
 
 from dataclasses import replace
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 from uuid import uuid4
@@ -27,7 +28,7 @@ from wallet import (
     welcome_bonus,
 )
 from wallet import withdrawals as withdrawing
-from wallet.models import ChainEvent, Operator, WalletTransaction
+from wallet.models import ChainEvent, Operator, Payout, WalletTransaction
 from wallet.reconciliation import (
     AUDITS,
     ChainComparison,
@@ -357,6 +358,31 @@ def test_payout_that_is_final_and_not_booked_yet_is_no_difference(engine):
     assert engine.onchain(wallet) == 50
     assert ledger.balances(wallet.pk).onchain == 0
     assert reconciliation.compare_with_chain(engine.chain) == ChainComparison([], [])
+
+
+@pytest.mark.django_db
+def test_payout_that_is_paid_while_it_is_being_voided_is_no_difference(engine):
+    incoming, outgoing = WalletFactory.create(), WalletFactory.create()
+    give_bonus(outgoing)
+    engine.settle_all()
+    give_bonus(incoming)
+    join(outgoing, 20)
+    engine.now += timedelta(minutes=1)
+    engine.tick()
+    engine.finalize()
+
+    under_way = look(engine)
+    Payout.objects.filter(state="SUBMITTED").update(state="VOIDING")
+    voiding = look(engine)
+    Payout.objects.filter(state="VOIDING").update(state="FAILED")
+    failed = look(engine)
+
+    assert (engine.onchain(incoming), engine.onchain(outgoing)) == (50, 30)
+    assert ledger.balances(incoming.pk).onchain == 0
+    assert ledger.balances(outgoing.pk).onchain == 50
+    assert under_way == voiding == ChainLook(wrong=[], unbooked=[], kcash=0)
+    # Not under way, the same payments are drift: in both wallets, and in the float.
+    assert failed.kcash == 50 + 20 + 30
 
 
 def look(engine, accounts=None) -> ChainLook:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from eth_account import Account
 from accounts.tests.staff import staff_client, staff_user
 from kgen.common.admin import FINANCE
 from kgen.local.processes import free_port
-from wallet import metrics, tasks
+from wallet import drift, metrics, solvency, tasks
 from wallet.models import (
+    ChainCursor,
     ChainEvent,
     Operator,
     Payout,
@@ -24,18 +26,22 @@ from wallet.models import (
     ReconciliationRun,
     Reorg,
     Slot,
+    SolvencySample,
 )
 from wallet.settlement import lane as lanes
 from wallet.settlement import networks
 from wallet.settlement.chain import Chain, ChainUnavailable, connect
 from wallet.settlement.deploying import FLOAT, deploy_settlement
 from wallet.settlement.signing import EnvironmentOperator
+from wallet.settlement.verifying import ChainStale
 from wallet.tests.chain import new_address
 from wallet.tests.factories import WalletFactory
 from wallet.tests.outside import transfer
 from wallet.tests.settling import Engine, give_bonus, lost, payout_of, status
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+
+Scope = ReconciliationRun.Scope
 
 _walked: set[str] = set()
 
@@ -182,7 +188,7 @@ def test_nonce_taken_while_the_lane_was_idle_pauses_payouts_until_one_waits(
 
 @walks("A deep reorg")
 def test_final_payouts_that_a_reorg_took_are_sent_again_on_somebodys_word(
-    engine: Engine, finance, fay, caplog
+    engine: Engine, finance, caplog
 ):
     engine.open_lane()
     engine.finalize()
@@ -202,7 +208,7 @@ def test_final_payouts_that_a_reorg_took_are_sent_again_on_somebodys_word(
     assert figure("kgen_reorgs") == [1]
     press(finance, Reorg.objects.get(), "confirm")
     engine.settle_all()
-    call_command("resume_lane", address=lane().address, user=fay, reason="paid again")
+    press(finance, lane(), "resume")
     assert (status(bonus), engine.onchain(wallet)) == ("COMPLETED", 50)
     assert "paid again" in _text(finance, "admin:wallet_reorg_changelist")
     assert look(engine) == []
@@ -297,16 +303,29 @@ def test_wallet_that_a_thief_emptied_pauses_payouts_and_is_filled_from_the_float
 @walks("The float wallet's key leaked")
 def test_new_float_wallet_comes_with_a_new_contract(engine: Engine, finance, fay, settings, caplog):
     bench, old_contract = engine.bench, settings.SETTLEMENT_ADDRESS
-    engine.open_lane()
     look(engine)
+    # One that is sent too late, and comes back with an id of the old contract.
+    sent = give_bonus(WalletFactory.create())
+    engine.chain.before_send = lost
+    engine.tick()
+    engine.chain.before_send = None
     transfer(engine, bench.float_wallet, new_address(), 7_000)
 
     assert len(look(engine)) >= 1
 
     assert ("Nobody here has ordered" in alarms(caplog), is_paused()) == (True, True)
     bonus = give_bonus(WalletFactory.create())
-    engine.tick()
     send(engine, bench.admin, "pause")
+    engine.now += timedelta(seconds=10)
+    engine.tick()
+    engine.finalize()
+    engine.tick()
+    assert figure("kgen_lane_open_slots") == [0]
+    old_payouts = [payout_of(sent), payout_of(bonus)]
+    assert [(one.state, one.onchain_id is None) for one in old_payouts] == [
+        ("PENDING", False),
+        ("PENDING", True),
+    ]
     # A new wallet, what was saved in it, and a contract that pays from it.
     key = "06" * 32
     new_float = Account.from_key(key).address
@@ -327,13 +346,20 @@ def test_new_float_wallet_comes_with_a_new_contract(engine: Engine, finance, fay
     # What waits to be paid from the old wallet is void, and is netted anew.
     for payout in Payout.objects.filter(state="PENDING", kind__in=["IN", "OUT"]):
         press(finance, payout, "void")
+    assert [Payout.objects.get(pk=one.pk).state for one in old_payouts] == ["VOIDING", "VOIDED"]
+    engine.settle_all()
+    assert [Payout.objects.get(pk=one.pk).state for one in old_payouts] == ["VOIDED", "VOIDED"]
     tasks.read_chain()
     for event in ChainEvent.objects.filter(meaning="UNKNOWN"):
         press(finance, event, "explain")
     assert look(engine) == []
     call_command("resume_payouts", user=fay, reason="a new float")
     engine.settle_all()
-    assert (status(bonus), payout_of(bonus).from_address) == ("COMPLETED", new_float.lower())
+    for transaction in (sent, bonus):
+        paid = payout_of(transaction)
+        assert (paid.state, paid.from_address) == ("COMPLETED", new_float.lower())
+        assert (status(transaction), engine.onchain(transaction.wallet)) == ("COMPLETED", 50)
+    assert bench.balance(new_float) == rescued - 100
     assert (look(engine), is_paused()) == ([], False)
 
 
@@ -359,6 +385,44 @@ def test_while_no_node_answers_nothing_moves_and_a_second_one_takes_over(
         _tick_by(chain, engine)
         engine.finalize()
     assert status(bonus) == "COMPLETED"
+
+
+@walks("The node is out of reach")
+def test_a_node_that_has_stopped_is_told_of_and_nothing_is_decided_on_it(
+    engine: Engine, finance, caplog, monkeypatch
+):
+    stale_after = timedelta(minutes=10)
+    watched = replace(networks.of(31337), stale_after=stale_after)
+    monkeypatch.setitem(networks.NETWORKS, 31337, watched)
+    bonus = give_bonus(WalletFactory.create())
+    engine.finalize()
+    final = engine.chain.finalized()
+
+    engine.now = final.made_at + stale_after - timedelta(seconds=1)
+    with pytest.raises(ChainStale, match=f"The newest final block, {final.number}, is of "):
+        engine.tick()
+    solvency.take_sample(chain=engine.chain, now=engine.now)
+    run = drift.first_look(scope=Scope.FULL, chain=engine.chain, now=engine.now)
+
+    assert f"The newest final block, {final.number}, is of" in alarms(caplog)
+    assert figure("kgen_chain_stale") == [1]
+    assert "settlement waits: the newest final block is 10 min 1 s old" in solvency_page(finance)
+    assert run.problem.startswith("The chain could not be asked: The newest final block")
+    assert (status(bonus), Payout.objects.count(), Slot.objects.count()) == ("PENDING", 0, 0)
+    # The youngest that it may be.
+    caplog.clear()
+    SolvencySample.objects.all().delete()
+    engine.now = final.made_at + stale_after - timedelta(seconds=2)
+    engine.tick()
+    solvency.take_sample(chain=engine.chain, now=engine.now)
+    run = drift.first_look(scope=Scope.FULL, chain=engine.chain, now=engine.now)
+    assert (alarms(caplog), figure("kgen_chain_stale"), run.problem) == ("", [0], "")
+    assert (payout_of(bonus).state, Slot.objects.count()) == ("SUBMITTED", 1)
+    # Read by the clock on the wall, to which no block is old enough.
+    monkeypatch.setitem(networks.NETWORKS, 31337, replace(watched, stale_after=timedelta(days=-1)))
+    tasks.read_chain()
+    assert "The chain's events could not be read: The newest final block" in caplog.text
+    assert not ChainCursor.objects.exists()
 
 
 @walks("A new Settlement contract")

@@ -3,14 +3,17 @@
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 
 from accounts.models import Game
 from kgen.common.identifiers import uuid7
 from wallet import approvals, deposits, ledger, reconciliation, reversals, transactions, withdrawals
+from wallet.ledger import Balances
 from wallet.models import Payout, Wallet, WalletTransaction
+from wallet.settlement import picking
 from wallet.settlement.batching import group_transactions
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
-from wallet.tests.limiting import staff
+from wallet.tests.limiting import linked_wallet, staff
 from wallet.tests.settling import START, give_bonus, join, payout_of, receive, status, win
 
 WINDOW = timedelta(seconds=60)
@@ -350,3 +353,34 @@ def test_after_a_voided_withdrawal_the_wallet_goes_on(wallet):
     end(Payout.objects.get(kind="OUT"))
     assert ledger.balances(wallet.pk).onchain == 0
     assert [finding for audit in reconciliation.AUDITS for finding in audit.find()] == []
+
+
+# --- Sandboxes -----------------------------------------------------------------------------------
+
+
+def picked_wallets() -> list[int]:
+    picked = picking.pick(operator_id=1, batch=10, now=LATER)
+    with transaction.atomic():
+        held = picking.hold(picked, operator_id=1, now=LATER)
+    assert held == picked
+    return [payout.wallet_id for payout in picked]
+
+
+def test_a_sandbox_is_netted_and_sent_only_where_kcash_is_no_money(db, settings):
+    sandbox, real = linked_wallet(is_sandbox=True), linked_wallet()
+    bonus, other = give_bonus(sandbox), give_bonus(real)
+
+    settings.CHAIN_ID = 137
+    on_mainnet = (group_transactions(now=LATER), payouts(), picked_wallets())
+    after_mainnet = (status(bonus), bonus.payout_id, ledger.balances(sandbox.pk))
+    settings.CHAIN_ID = 80002
+    on_testnet = (group_transactions(now=LATER), picked_wallets())
+    # What a test network was to pay stays unpaid, should the settings name a mainnet now.
+    settings.CHAIN_ID = 137
+    afterwards = picked_wallets()
+
+    assert on_mainnet == (1, [("IN", 1, 1, 50)], [real.pk])
+    assert payout_of(other).wallet_id == real.pk
+    assert after_mainnet == ("PENDING", None, Balances(50, 0, 0, 0, 0, 0))
+    assert on_testnet == (1, [sandbox.pk, real.pk])
+    assert afterwards == [real.pk]

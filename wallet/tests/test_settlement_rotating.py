@@ -9,15 +9,25 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from eth_account import Account
 
+from wallet import ledger, reconciliation
 from wallet.models import Payout, Permit, Slot
-from wallet.settlement import rotating
+from wallet.settlement import rotating, voiding
 from wallet.settlement.broadcasting import broadcast
+from wallet.settlement.chain import UNUSED, VOIDED
 from wallet.settlement.confirming import confirm
-from wallet.settlement.deploying import deploy_settlement
+from wallet.settlement.deploying import FLOAT, deploy_settlement
 from wallet.settlement.rotating import OldContractBusy, OldContractPays, SameContract
 from wallet.tests.chain import Bench
 from wallet.tests.factories import WalletFactory
-from wallet.tests.settling import Engine, give_bonus, payout_of, status, withdraw
+from wallet.tests.settling import (
+    Engine,
+    give_bonus,
+    join,
+    lost,
+    payout_of,
+    status,
+    withdraw,
+)
 
 
 @pytest.fixture
@@ -208,3 +218,154 @@ def test_the_command_is_for_somebody_who_may_and_is_written_down(
     entry = LogEntry.objects.get()
     assert (entry.user.username, entry.object_id) == ("chief", str(payout_of(bonus).pk))
     assert entry.get_change_message() == f"Rehomed from {old_address}: new caps"
+
+
+# --- A new float wallet as well ------------------------------------------------------------------
+
+NEW_FLOAT_KEY = "06" * 32
+
+
+def revert_once(engine: Engine, bench: Bench) -> None:
+    """What is due comes back unpaid, as the contract is paused for good before it is mined."""
+    engine.chain.before_send = lost
+    engine.tick()
+    engine.chain.before_send = None
+    pause(engine, bench)
+    engine.now += timedelta(seconds=10)
+    engine.tick()
+    engine.finalize()
+    engine.tick()
+
+
+def change_float(engine: Engine, bench: Bench, settings) -> str:
+    """A contract that pays from another wallet, both named by the settings; says which wallet."""
+    new_float = Account.from_key(NEW_FLOAT_KEY).address
+    bench.chain.rpc("anvil_setBalance", new_float, hex(10**20))
+    send(engine, bench, bench.admin, "transfer", new_float, FLOAT, of=bench.kcash)
+    bench.chain.rpc("evm_setAutomine", True)
+    settings.SETTLEMENT_ADDRESS = deploy_settlement(
+        bench.chain.url,
+        kcash=django_settings.KCASH_ADDRESS,
+        admin_key=django_settings.ADMIN_KEY,
+        float_key=NEW_FLOAT_KEY,
+        operator_address=bench.operator,
+    )
+    bench.chain.rpc("evm_setAutomine", False)
+    settings.FLOAT_ADDRESS = new_float.lower()
+    return str(settings.FLOAT_ADDRESS)
+
+
+def void(engine: Engine, payout: Payout) -> Payout:
+    return voiding.begin_void(payout_uid=payout.pk, by="fay", reason="old float", now=engine.now)
+
+
+def record(engine: Engine, payout: Payout) -> bytes:
+    """What the contract that a payout is named on knows of it."""
+    [found] = engine.chain.records(
+        [str(payout.onchain_id)],
+        settlement_address=str(payout.settlement_address),
+        block=engine.chain.finalized_block(),
+    )
+    return found
+
+
+def books_are_right() -> bool:
+    return [finding for audit in reconciliation.AUDITS for finding in audit.find()] == []
+
+
+@pytest.mark.parametrize("is_rehomed", [True, False])
+def test_what_an_old_float_owed_is_voided_where_it_is_named_and_paid_once_by_the_new_one(
+    engine: Engine, bench: Bench, settings, is_rehomed
+):
+    old_address = settings.SETTLEMENT_ADDRESS
+    wallet = WalletFactory.create()
+    bonus = give_bonus(wallet)
+    revert_once(engine, bench)
+    with pytest.raises(voiding.NotVoidable):
+        void(engine, payout_of(bonus))  # its float wallet is still the one that pays
+    new_float = change_float(engine, bench, settings)
+    if is_rehomed:
+        rehome(engine, old_address)
+    engine.settle_all()
+    waiting = payout_of(bonus)
+    named_on = settings.SETTLEMENT_ADDRESS if is_rehomed else old_address
+    assert (waiting.state, waiting.settlement_address) == ("PENDING", named_on)
+    assert (record(engine, waiting), engine.onchain(wallet)) == (UNUSED, 0)
+
+    void(engine, waiting)
+    assert (payout_of(bonus).state, status(bonus)) == ("VOIDING", "PROCESSING")
+    engine.settle_all()
+
+    waiting.refresh_from_db()
+    assert (waiting.state, record(engine, waiting)) == ("VOIDED", VOIDED)
+    assert Slot.objects.get(action="VOID").settlement_address == named_on
+    paid = payout_of(bonus)
+    assert (paid.state, paid.from_address, paid.amount) == ("COMPLETED", new_float, 50)
+    assert paid.settlement_address == settings.SETTLEMENT_ADDRESS
+    assert paid.onchain_id != waiting.onchain_id
+    assert Payout.objects.count() == 2
+    assert engine.onchain(wallet) == ledger.balances(wallet.pk).onchain == 50
+    assert bench.balance(new_float) == FLOAT - 50
+    assert rehome(engine, old_address).moved == []
+    assert books_are_right()
+
+
+@pytest.mark.parametrize("was_submitted", [True, False])
+def test_nothing_goes_to_an_old_float_any_more_and_what_was_to_go_is_voided(
+    engine: Engine, bench: Bench, settings, was_submitted
+):
+    old_address, old_float = settings.SETTLEMENT_ADDRESS, settings.FLOAT_ADDRESS
+    wallet = WalletFactory.create()
+    bonus = give_bonus(wallet)
+    engine.settle_all()
+    fee = join(wallet, 20)
+    if was_submitted:
+        revert_once(engine, bench)
+    else:
+        pause(engine, bench)
+        engine.tick()
+        engine.finalize()
+    waiting = payout_of(fee)
+    assert (waiting.kind, waiting.state) == ("OUT", "PENDING")
+    assert (waiting.onchain_id is not None) == was_submitted
+    held = bench.balance(old_float)
+    new_float = change_float(engine, bench, settings)
+    rehome(engine, old_address)
+
+    engine.settle_all()
+    assert (payout_of(fee).state, bench.balance(old_float)) == ("PENDING", held)
+    void(engine, payout_of(fee))
+    engine.settle_all()
+
+    waiting.refresh_from_db()
+    paid = payout_of(fee)
+    assert (waiting.state, status(bonus), status(fee)) == ("VOIDED", "COMPLETED", "COMPLETED")
+    assert (paid.state, paid.to_address, paid.amount) == ("COMPLETED", new_float, 20)
+    assert (bench.balance(old_float), bench.balance(new_float)) == (held, FLOAT + 20)
+    assert engine.onchain(wallet) == ledger.balances(wallet.pk).onchain == 30
+    assert books_are_right()
+
+
+def test_a_withdrawal_behind_what_an_old_float_owed_follows_the_new_net(
+    engine: Engine, bench: Bench, settings
+):
+    old_address = settings.SETTLEMENT_ADDRESS
+    wallet = WalletFactory.create()
+    withdrawal = withdraw(wallet, 30)
+    revert_once(engine, bench)
+    change_float(engine, bench, settings)
+    rehome(engine, old_address)
+    engine.settle_all()
+    with pytest.raises(voiding.NotVoidable):
+        void(engine, payout_of(withdrawal))
+    net = Payout.objects.get(kind="IN")
+    assert (net.state, payout_of(withdrawal).state) == ("PENDING", "PENDING")
+
+    void(engine, net)
+    engine.now += timedelta(minutes=2)  # the withdrawal was held back together with it
+    engine.settle_all()
+
+    assert payout_of(withdrawal).state == "COMPLETED"
+    assert bench.balance(payout_of(withdrawal).to_address) == 30
+    assert (engine.onchain(wallet), ledger.balances(wallet.pk).hold) == (0, 0)
+    assert books_are_right()

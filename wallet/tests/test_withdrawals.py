@@ -11,6 +11,7 @@ from wallet import custody, freezing, ledger, reconciliation, withdrawals
 from wallet.freezing import WalletFrozen
 from wallet.ledger import Balances
 from wallet.models import KgenWallet, Payout, Transfer, Wallet, WalletTransaction
+from wallet.settlement.sandboxes import SandboxNotPaid
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
 from wallet.tests.parallel import in_parallel, kinds
 from wallet.withdrawals import KgenWalletNotLinked, MinimumNotMet, Withdrawal
@@ -23,8 +24,8 @@ def _settlement(settings) -> None:
     settings.SETTLEMENT_ADDRESS = SETTLEMENT
 
 
-def linked_wallet(**filled):
-    gamer = GamerFactory.create(linked=True)
+def linked_wallet(*, is_sandbox=False, **filled):
+    gamer = GamerFactory.create(linked=True, game__is_sandbox=is_sandbox)
     KgenWalletFactory.create(account=gamer.kgen_account)
     return WalletFactory.create(gamer=gamer, **filled)
 
@@ -153,3 +154,26 @@ def test_withdrawal_and_fee_at_once_never_spend_the_same_coin(committed_database
         (0, 400, 600),  # the fee was first, and left less than the minimum
     ]
     assert len([outcome for outcome in outcomes if isinstance(outcome, Exception)]) == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("chain_id", [137, 56, 8217, 1])  # nobody here knows what 1 is worth
+def test_sandbox_is_not_paid_where_kcash_may_be_money(settings, chain_id):
+    settings.CHAIN_ID = chain_id
+    wallet = linked_wallet(is_sandbox=True, earned=1000)
+
+    assert refused(wallet.gamer, SandboxNotPaid) == {}
+
+    assert ledger.balances(wallet.pk) == Balances(0, 0, 1000, 0, 0, 0)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("chain_id", "is_sandbox"), [(31337, True), (80002, True), (137, False), (1, False)]
+)
+def test_others_are_paid(settings, chain_id, is_sandbox):
+    settings.CHAIN_ID = chain_id
+    wallet = linked_wallet(is_sandbox=is_sandbox, earned=1000)
+
+    assert withdraw(wallet.gamer).amount == 1000
+    assert ledger.balances(wallet.pk) == Balances(0, 0, 0, 0, 1000, 0)

@@ -6,10 +6,10 @@ from dataclasses import asdict
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from wallet.settlement import signing
 from wallet.settlement.chain import ChainUnavailable, connect
 from wallet.settlement.deploying import Contracts, chain_id, deploy
 from wallet.settlement.networks import UnknownNetwork
-from wallet.settlement.signing import EnvironmentOperator
 from wallet.settlement.verifying import WrongChain, verify
 
 DEVELOPMENT_CHAIN = 31337
@@ -54,9 +54,11 @@ class Command(BaseCommand):
                 f"node is on chain {found}, CHAIN_ID is {settings.CHAIN_ID}. "
                 "Set SETTLEMENT_ADDRESS and KCASH_ADDRESS to where they are."
             )
+        first, *others = (operator.address for operator in signing.operators())
         return deploy(
             settings.CHAIN_RPC_URL,
             admin_key=settings.ADMIN_KEY,
             float_key=settings.FLOAT_KEY,
-            operator_address=EnvironmentOperator().address,
+            operator_address=first,
+            other_operators=others,
         )

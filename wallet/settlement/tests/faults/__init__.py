@@ -12,7 +12,7 @@ with every other.
  T6  lost, refused, slow and stale answers         test_bad_lines, test_two_nodes
  T7  poison, reverts, pause, caps, gas             test_items
  T8  a foreign nonce                               test_strangers
- T9  voids                                         test_voids
+ T9  voids                                         test_voids, test_chaos
 T10  the same request at once                      test_same_request
 T11  items of one batch, permits, signatures, ids  test_items
 T12  another chain or contract                     test_two_nodes

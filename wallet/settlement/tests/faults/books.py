@@ -109,6 +109,10 @@ def assert_withdrawals_end_once(bench: Bench) -> None:
     assert {uid: set(kinds) for uid, kinds in ends.items()} == {
         payout.pk: {expected[payout.state]} for payout in withdrawals if payout.state in expected
     }
+    given_back = WalletTransaction.objects.filter(reverses__payout__in=withdrawals)
+    assert sorted(given_back.values_list("reverses_id", "wallet_id", "amount")) == sorted(
+        withdrawals.filter(state=State.VOIDED).values_list("uid", "wallet_id", "amount")
+    )
     for payout in Payout.objects.filter(state=State.VOIDED, onchain_id__isnull=False):
         assert bench.record(str(payout.onchain_id)) == VOIDED
 

@@ -14,13 +14,14 @@ from django.db import connection
 from django.db.transaction import atomic
 from django.utils import timezone
 from eth_account import Account
+from web3 import Web3
 
 from kgen.local.devchain import FINALITY_DEPTH
 from wallet.models import Payout, Wallet, WalletTransaction
 from wallet.settlement.tests.faults.books import assert_books_equal_chain
 from wallet.settlement.tests.faults.herd import Herd, Worker
 from wallet.settlement.tests.faults.proxy import FaultProxy
-from wallet.tests.chain import Bench
+from wallet.tests.chain import Bench, new_address
 from wallet.tests.factories import WalletFactory
 from wallet.tests.settling import give_bonus
 
@@ -133,13 +134,31 @@ class Rig:
 
     def open_second_lane(self) -> str:
         """The key of another operator, which may work from now on."""
-        key, bench = "04" * 32, self.bench
-        address = Account.from_key(key).address
+        key = "04" * 32
+        self._let_operate(Account.from_key(key).address)
+        return key
+
+    def admit_stranger(self) -> str:
+        """The address of somebody else who may call the contract; no lane of ours knows of it."""
+        address = Web3.to_checksum_address(new_address())
+        self._let_operate(address)
+        self.bench.chain.rpc("anvil_impersonateAccount", address)
+        return address
+
+    def fence(self, onchain_id: str, *, by: str) -> None:
+        """Somebody voids an id on the chain; before its payment, or after it, or never."""
+        data = self.bench.settlement.encode_abi("voidIds", args=[[onchain_id]])
+        # Dear, so that none behind it waits for a base fee to fall.
+        call = {"from": by, "to": self.bench.settlement.address, "data": data, "gas": hex(200_000)}
+        fees = {"maxFeePerGas": hex(10**12), "maxPriorityFeePerGas": hex(10**10)}
+        self.bench.chain.rpc("eth_sendTransaction", call | fees)
+
+    def _let_operate(self, address: str) -> None:
+        bench = self.bench
         bench.chain.rpc("anvil_setBalance", address, hex(10**24))
         role = bench.settlement.functions.OPERATOR().call()
         assert bench.call(bench.admin, "grantRole", role, address).is_success
         bench.chain.mine(FINALITY_DEPTH)  # a reorg would take it back
-        return key
 
     def reorg(self, depth: int) -> None:
         """The newest blocks are replaced by empty ones; nobody sends again what was in them."""
@@ -155,10 +174,18 @@ class Rig:
     def wait(self, until: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
         self._herd.wait(until, what, seconds=seconds)
 
-    def settle(self, *, seconds: float = 60) -> None:
-        """Let the workers go on until every transaction is on the chain, finally; then end them."""
+    def settle(self, *, seconds: float = 60, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Let the workers go on until every transaction is on the chain, finally; then end them.
+
+        `meanwhile` is what staff have to do for that.
+        """
+
+        def is_over() -> bool:
+            meanwhile()
+            return is_settled()
+
         try:
-            self.wait(is_settled, "everything to be settled", seconds=seconds)
+            self.wait(is_over, "everything to be settled", seconds=seconds)
         except AssertionError as problem:
             raise AssertionError(f"{problem}; {_where_things_stand()}") from None
         self.stop()

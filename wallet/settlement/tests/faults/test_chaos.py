@@ -1,4 +1,4 @@
-"""T1 and T15: everything at once, at random, and each payout is paid once.
+"""T1, T9 and T15: everything at once, at random, and each payout is paid or voided once.
 
 Its seed is printed, and `CHAOS_SEED` runs it again; `make chaos` runs the long one.
 """
@@ -10,9 +10,12 @@ from collections import Counter
 from collections.abc import Callable
 
 import pytest
+from django.db.models import QuerySet
 from django.db.transaction import atomic
 
 from wallet.models import Attempt, Payout, Slot, Wallet, WalletTransaction
+from wallet.settlement import voiding
+from wallet.settlement.batching import ENDED
 from wallet.settlement.tests.faults.herd import Worker
 from wallet.settlement.tests.faults.proxy import Fault
 from wallet.settlement.tests.faults.rig import Rig
@@ -22,7 +25,10 @@ pytestmark = pytest.mark.chaos
 
 PAYOUTS = int(os.environ.get("CHAOS_PAYOUTS", "100"))
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "60"))
+VOIDS = PAYOUTS // 20  # of each sort
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+
+State = Payout.State
 
 KILL_AT_A_POINT = 0.06
 # The longest queue of unpaid payouts before the next customers come: slots stay small and many.
@@ -45,9 +51,10 @@ class Chaos:
         self.dice = random.Random(seed)  # noqa: S311 - dice
         self.happened: Counter[str] = Counter()
         self.wallets: list[Wallet] = []
-        self.withdrawn: set[int] = set()
         # Two lanes, each of one worker after the other; both carry payouts of any wallet.
         self.lanes: dict[str | None, Worker | None] = {None: None, rig.open_second_lane(): None}
+        self.stranger = rig.admit_stranger()
+        self.ids_voided = self.voids_refused = 0
 
     # --- Faults
 
@@ -58,10 +65,13 @@ class Chaos:
             (0.02, self.reorganise),
             (0.01, self.forget_the_pool),
             (0.01, self.raise_the_base_fee),
+            (0.05, self.void_an_id),
+            (0.1, self.void_a_withdrawal),
         ]
         for chance, fault in chances:
             if self.dice.random() < chance:
                 fault()
+        self.void_what_needs_a_person()
 
     def replace_the_dead(self) -> None:
         for key, worker in self.lanes.items():
@@ -87,6 +97,33 @@ class Chaos:
         self.rig.bench.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(20 * 10**9))
         self.happened["base fee raised"] += 1
 
+    def void_an_id(self) -> None:
+        """Beside the lanes, and beside the payment: whichever the chain has first is the end."""
+        under_way = Payout.objects.filter(state__in=[State.SUBMITTED, State.CONFIRMING])
+        ids = list(under_way.order_by("pk").values_list("onchain_id", flat=True))
+        if ids:
+            self.rig.fence(str(self.dice.choice(ids)), by=self.stranger)
+            self.ids_voided += 1
+
+    # --- Staff
+
+    def void_a_withdrawal(self) -> None:
+        """A new one, most likely; a lane may have it in hand just now."""
+        withdrawals = Payout.objects.filter(kind=Payout.Kind.WITHDRAW)
+        waiting = withdrawals.exclude(state__in=ENDED).order_by("-pk")[:3]
+        if waiting:
+            self.void(self.dice.choice(waiting))
+
+    def void_what_needs_a_person(self) -> None:
+        for payout in Payout.objects.filter(state=State.REVIEW):
+            self.void(payout)
+
+    def void(self, payout: Payout) -> None:
+        try:
+            voiding.begin_void(payout_uid=payout.pk, by="fay", reason="a storm", now=self.rig.now())
+        except voiding.NotVoidable:
+            self.voids_refused += 1
+
     # --- Customers
 
     def customers(self) -> None:
@@ -99,9 +136,13 @@ class Chaos:
                         join(wallet, 10)
                     case 1:
                         win(wallet, 7)
-                    case 2 if wallet.pk not in self.withdrawn:
+                    case 2 if not self.has_withdrawn(wallet):
                         withdraw(wallet, 30)
-                        self.withdrawn.add(wallet.pk)
+
+    def has_withdrawn(self, wallet: Wallet) -> bool:
+        """One whose withdrawal was voided may withdraw what came back."""
+        withdrawals = wallet.payouts.filter(kind=Payout.Kind.WITHDRAW)
+        return withdrawals.exclude(state=State.VOIDED).exists()
 
     # --- What happened
 
@@ -113,13 +154,25 @@ class Chaos:
         return self.happened + at_points + line
 
 
-def test_each_payout_is_paid_once_whatever_happens(rig: Rig):
+def voided_at_once() -> QuerySet[Payout]:
+    return Payout.objects.filter(state=State.VOIDED, onchain_id__isnull=True)
+
+
+def voided_on_chain() -> QuerySet[Payout]:
+    return Payout.objects.filter(state=State.VOIDED, onchain_id__isnull=False)
+
+
+def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
     started = time.monotonic()
     chaos = Chaos(rig, seed=SEED)
     rig.proxy.at_random(LINE, seed=SEED)
     print(f"\nchaos: seed {SEED}")  # noqa: T201 - to run it again
 
-    while Payout.objects.count() < PAYOUTS or chaos.faults().total() < FAULTS:
+    while (
+        Payout.objects.count() < PAYOUTS
+        or chaos.faults().total() < FAULTS
+        or min(voided_at_once().count(), voided_on_chain().count()) < VOIDS
+    ):
         if WalletTransaction.objects.exclude(sync_status="COMPLETED").count() < QUEUE:
             chaos.customers()
         chaos.step()
@@ -128,14 +181,17 @@ def test_each_payout_is_paid_once_whatever_happens(rig: Rig):
     rig.stop()
     for key in chaos.lanes:
         rig.work(key=key)
-    rig.settle(seconds=300)
+    rig.settle(seconds=300, meanwhile=chaos.void_what_needs_a_person)
 
     rig.assert_books_equal_chain()
     faults = chaos.faults()
     print(  # noqa: T201 - what this run has proven
         f"chaos: {Payout.objects.count()} payouts in {Slot.objects.count()} slots and "
-        f"{Attempt.objects.count()} attempts, each paid once; {faults.total()} faults in "
+        f"{Attempt.objects.count()} attempts, each paid or voided once; {faults.total()} faults in "
         f"{time.monotonic() - started:.0f} s:",
         *(f"  {often:4} {fault}" for fault, often in sorted(faults.items())),
+        f"  {voided_at_once().count():4} voided at once",
+        f"  {voided_on_chain().count():4} voided on the chain, of {chaos.ids_voided} ids",
+        f"  {chaos.voids_refused:4} voids refused",
         sep="\n",
     )
