@@ -85,11 +85,11 @@ def _submit_payouts(
     batch: int,
     now: datetime,
 ) -> Slot | None:
-    # While the contract is paused every batch would be reverted, and use up a try of its payouts.
-    if pausing.is_paused() or chain.is_paused(settings.SETTLEMENT_ADDRESS):
+    if pausing.is_paused():
         return None
     picked = picking.pick(operator_id=operator.pk, batch=batch, now=now)
-    if not picked:
+    # While the contract is paused every batch would be reverted, and use up a try of its payouts.
+    if not picked or chain.is_paused(settings.SETTLEMENT_ADDRESS):
         return None
     unpermitted = _without_permit(picked)
     gas = _gas_of_permits(unpermitted) if unpermitted else _gas_of_items(picked)
