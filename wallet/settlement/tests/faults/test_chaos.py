@@ -41,6 +41,10 @@ LINE = {
     Fault.SLOW: 0.002,
     Fault.STALE: 0.01,
 }
+TROUBLES = [
+    *((number, fault) for number in (0, 1) for fault in (Fault.AWAY, Fault.FORGETFUL)),
+    (0, Fault.NONE),
+]
 
 
 class Chaos:
@@ -53,6 +57,7 @@ class Chaos:
         self.wallets: list[Wallet] = []
         # Two lanes, each of one worker after the other; both carry payouts of any wallet.
         self.lanes: dict[str | None, Worker | None] = {None: None, rig.open_second_lane(): None}
+        self.nodes = (rig.proxy, rig.open_second_node())
         self.stranger = rig.admit_stranger()
         self.ids_voided = self.voids_refused = 0
 
@@ -65,7 +70,9 @@ class Chaos:
             (0.02, self.reorganise),
             (0.01, self.forget_the_pool),
             (0.01, self.raise_the_base_fee),
-            (0.05, self.void_an_id),
+            (0.02, self.take_a_nonce),
+            (0.08, self.trouble_a_node),
+            (0.1, self.void_an_id),
             (0.1, self.void_a_withdrawal),
         ]
         for chance, fault in chances:
@@ -75,6 +82,8 @@ class Chaos:
 
     def replace_the_dead(self) -> None:
         for key, worker in self.lanes.items():
+            if worker is not None and not worker.is_alive:
+                self.rig.wait_for_death(worker)  # of nothing but SIGKILL
             if worker is None or not worker.is_alive:
                 seed = self.dice.randrange(10**9)
                 [self.lanes[key]] = self.rig.work(key=key, rate=KILL_AT_A_POINT, seed=seed)
@@ -97,9 +106,28 @@ class Chaos:
         self.rig.bench.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(20 * 10**9))
         self.happened["base fee raised"] += 1
 
+    def take_a_nonce(self) -> None:
+        """One that a lane has given to a slot: the slot is dead once both nodes say so."""
+        waiting = Slot.objects.filter(state=Slot.State.OPEN, mined_block__isnull=True)
+        slot = waiting.select_related("operator").order_by("operator", "nonce").first()
+        if slot is not None and self.rig.take_nonce(slot.operator.address, slot.nonce):
+            self.happened["nonce taken"] += 1
+
+    def trouble_a_node(self) -> None:
+        """Of the two one may be away, or be wrong about what was mined; never both at once."""
+        for node in self.nodes:
+            node.recover()
+        number, fault = self.dice.choice(TROUBLES)
+        if fault != Fault.NONE:
+            methods = ["eth_getTransactionReceipt"] if fault == Fault.FORGETFUL else []
+            self.nodes[number].always(fault, *methods)
+            self.happened[f"node {number + 1} {fault}"] += 1
+
     def void_an_id(self) -> None:
         """Beside the lanes, and beside the payment: whichever the chain has first is the end."""
-        under_way = Payout.objects.filter(state__in=[State.SUBMITTED, State.CONFIRMING])
+        under_way = Payout.objects.filter(
+            kind=Payout.Kind.WITHDRAW, state__in=[State.SUBMITTED, State.CONFIRMING]
+        )
         ids = list(under_way.order_by("pk").values_list("onchain_id", flat=True))
         if ids:
             self.rig.fence(str(self.dice.choice(ids)), by=self.stranger)
@@ -150,8 +178,10 @@ class Chaos:
         at_points = Counter(
             f"killed {worker.point}" for worker in self.rig.workers if worker.point is not None
         )
-        line = Counter({f"line: {fault}": often for fault, often in self.rig.proxy.seen.items()})
-        return self.happened + at_points + line
+        lines = Counter(
+            {f"line: {fault}": sum(node.seen[fault] for node in self.nodes) for fault in LINE}
+        )
+        return self.happened + at_points + lines
 
 
 def voided_at_once() -> QuerySet[Payout]:
@@ -165,7 +195,8 @@ def voided_on_chain() -> QuerySet[Payout]:
 def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
     started = time.monotonic()
     chaos = Chaos(rig, seed=SEED)
-    rig.proxy.at_random(LINE, seed=SEED)
+    for number, node in enumerate(chaos.nodes):
+        node.at_random(LINE, seed=SEED + number)
     print(f"\nchaos: seed {SEED}")  # noqa: T201 - to run it again
 
     while (
@@ -177,7 +208,8 @@ def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
             chaos.customers()
         chaos.step()
         time.sleep(0.02)
-    rig.proxy.heal()
+    for node in chaos.nodes:
+        node.heal()
     rig.stop()
     for key in chaos.lanes:
         rig.work(key=key)
@@ -190,6 +222,7 @@ def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
         f"{Attempt.objects.count()} attempts, each paid or voided once; {faults.total()} faults in "
         f"{time.monotonic() - started:.0f} s:",
         *(f"  {often:4} {fault}" for fault, often in sorted(faults.items())),
+        f"  {Slot.objects.filter(state='DEAD').count():4} slots dead",
         f"  {voided_at_once().count():4} voided at once",
         f"  {voided_on_chain().count():4} voided on the chain, of {chaos.ids_voided} ids",
         f"  {chaos.voids_refused:4} voids refused",

@@ -67,7 +67,11 @@ class Death:
 
 class MortalChain(Web3Chain):
     def __init__(self, death: Death) -> None:
-        super().__init__(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
+        super().__init__(
+            settings.CHAIN_RPC_URL,
+            second_url=settings.CHAIN_RPC_URL_2,
+            kcash_address=settings.KCASH_ADDRESS,
+        )
         self._death = death
         self._finalized = -1
 
