@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -24,6 +25,7 @@ from wallet.settlement.tests.faults.proxy import FaultProxy
 from wallet.tests.chain import Bench, new_address
 from wallet.tests.factories import WalletFactory
 from wallet.tests.settling import give_bonus
+from wallet.tests.signer import Signer
 
 # Seconds of the engine's clock in one of ours: it resends after 6 s and offers more after 30 s.
 SPEED = 20
@@ -84,6 +86,7 @@ class Rig:
         self.bench = bench
         self.proxy = FaultProxy(bench.chain.url)
         self.second: FaultProxy | None = None
+        self.signer: Signer | None = None
         self.miner = Miner(bench)
         self.workers: list[Worker] = []
         self._herd = herd
@@ -119,7 +122,9 @@ class Rig:
                 settings={
                     **{name: getattr(settings, name) for name in _SETTINGS},
                     "CHAIN_RPC_URL": self.proxy.url,
+                    "SIGNER_SOCKET": str(self.signer.socket) if self.signer else "",
                     "CHAIN_RPC_URL_2": self.second.url if self.second else "",
+                    **({"CUSTODY_SEED": ""} if self.signer else {}),
                 },
                 clock=(self._base.isoformat(), self._started, SPEED),
                 **order,
@@ -144,6 +149,15 @@ class Rig:
         """
         self.second = FaultProxy(self.bench.chain.url)
         return self.second
+
+    def start_signer(self, folder: Path) -> Signer:
+        """Gamers' keys in a process of their own, for the workers that are started from now on.
+
+        These are not given the seed.
+        """
+        self.signer = Signer(folder)
+        self.signer.start()
+        return self.signer
 
     def open_second_lane(self) -> str:
         """The key of another operator, which may work from now on."""
@@ -221,6 +235,8 @@ class Rig:
         finally:
             self.miner.close()
             self.proxy.close()
+            if self.signer is not None:
+                self.signer.close()
             if self.second is not None:
                 self.second.close()
 

@@ -5,9 +5,11 @@ Its seed is printed, and `CHAOS_SEED` runs it again; `make chaos` runs the long 
 
 import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.db.models import QuerySet
@@ -20,6 +22,7 @@ from wallet.settlement.tests.faults.herd import Worker
 from wallet.settlement.tests.faults.proxy import Fault
 from wallet.settlement.tests.faults.rig import Rig
 from wallet.tests.settling import join, win, withdraw
+from wallet.tests.signer import Signer
 
 pytestmark = pytest.mark.chaos
 
@@ -31,6 +34,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange
 State = Payout.State
 
 KILL_AT_A_POINT = 0.06
+SIGNER_RETURNS = 0.1
 # The longest queue of unpaid payouts before the next customers come: slots stay small and many.
 QUEUE = max(30, PAYOUTS // 10)
 LINE = {
@@ -50,8 +54,8 @@ TROUBLES = [
 class Chaos:
     """What goes wrong, and what customers do meanwhile."""
 
-    def __init__(self, rig: Rig, *, seed: int) -> None:
-        self.rig = rig
+    def __init__(self, rig: Rig, signer: Signer, *, seed: int) -> None:
+        self.rig, self.signer = rig, signer
         self.dice = random.Random(seed)  # noqa: S311 - dice
         self.happened: Counter[str] = Counter()
         self.wallets: list[Wallet] = []
@@ -59,6 +63,7 @@ class Chaos:
         self.lanes: dict[str | None, Worker | None] = {None: None, rig.open_second_lane(): None}
         self.nodes = (rig.proxy, rig.open_second_node())
         self.stranger = rig.admit_stranger()
+        self.is_signer_killed = False
         self.ids_voided = self.voids_refused = 0
 
     # --- Faults
@@ -70,6 +75,7 @@ class Chaos:
             (0.02, self.reorganise),
             (0.01, self.forget_the_pool),
             (0.01, self.raise_the_base_fee),
+            (0.02, self.kill_the_signer),
             (0.02, self.take_a_nonce),
             (0.08, self.trouble_a_node),
             (0.1, self.void_an_id),
@@ -78,6 +84,9 @@ class Chaos:
         for chance, fault in chances:
             if self.dice.random() < chance:
                 fault()
+        if self.is_signer_killed and self.dice.random() < SIGNER_RETURNS:
+            self.signer.begin()
+            self.is_signer_killed = False
         self.void_what_needs_a_person()
 
     def replace_the_dead(self) -> None:
@@ -105,6 +114,14 @@ class Chaos:
     def raise_the_base_fee(self) -> None:
         self.rig.bench.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(20 * 10**9))
         self.happened["base fee raised"] += 1
+
+    def kill_the_signer(self) -> None:
+        """It may be in the middle of a signature, or not even listen yet."""
+        if not self.is_signer_killed:
+            # Whatever else ends it is a fault of ours.
+            assert self.signer.stop(signal.SIGKILL) == -signal.SIGKILL
+            self.is_signer_killed = True
+            self.happened["signer killed"] += 1
 
     def take_a_nonce(self) -> None:
         """One that a lane has given to a slot: the slot is dead once both nodes say so."""
@@ -192,9 +209,9 @@ def voided_on_chain() -> QuerySet[Payout]:
     return Payout.objects.filter(state=State.VOIDED, onchain_id__isnull=False)
 
 
-def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
+def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig, tmp_path: Path):
     started = time.monotonic()
-    chaos = Chaos(rig, seed=SEED)
+    chaos = Chaos(rig, rig.start_signer(tmp_path), seed=SEED)
     for number, node in enumerate(chaos.nodes):
         node.at_random(LINE, seed=SEED + number)
     print(f"\nchaos: seed {SEED}")  # noqa: T201 - to run it again
@@ -211,6 +228,8 @@ def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
     for node in chaos.nodes:
         node.heal()
     rig.stop()
+    if chaos.is_signer_killed:
+        chaos.signer.start()
     for key in chaos.lanes:
         rig.work(key=key)
     rig.settle(seconds=300, meanwhile=chaos.void_what_needs_a_person)
