@@ -1,6 +1,7 @@
 """Figures for Prometheus, read from the database each time that they are asked for.
 
 Nothing is counted in a process: one small server tells of all of them, and a restart loses nothing.
+Only the errors of nodes are in Valkey.
 What is long over is not counted again and again: figures of slots and of how long payouts took are
 those of the newest ones.
 """
@@ -21,6 +22,7 @@ from wallet.models import (
     ReconciliationRun,
     Reorg,
 )
+from wallet.settlement import node_errors
 
 NEWEST_SLOTS: Final = 200
 NEWEST_PAYOUTS: Final = 1_000
@@ -36,6 +38,7 @@ def collect(*, now: datetime) -> Iterator[GaugeMetricFamily]:
     yield from _slots(now)
     yield from _lanes(now)
     yield from _chain()
+    yield from _nodes()
     yield from _reconciliation(now)
     yield from _solvency(now)
 
@@ -169,6 +172,18 @@ def _chain() -> Iterator[GaugeMetricFamily]:
         "chain_events_unknown",
         "Events that nobody has ordered, nor explained.",
         [((), unknown.count())],
+    )
+
+
+def _nodes() -> Iterator[GaugeMetricFamily]:
+    errors = node_errors.counts()
+    if errors is None:
+        return
+    yield _gauge(
+        "node_errors",
+        "Questions to a node that failed, by how.",
+        [((kind,), number) for kind, number in errors.items()],
+        label="kind",
     )
 
 

@@ -20,7 +20,7 @@ from web3.exceptions import BlockNotFound, ContractLogicError, Web3Exception, We
 from web3.types import RPCEndpoint
 
 from wallet.contracts import artifact
-from wallet.settlement import calldata, networks
+from wallet.settlement import calldata, networks, node_errors
 
 logger = logging.getLogger(__name__)
 
@@ -624,4 +624,5 @@ def _answers() -> Iterator[None]:
         yield
     # What is no JSON, such as the page of a proxy in between, is no answer either.
     except (OSError, JSONDecodeError, UnicodeDecodeError, Web3Exception) as problem:
+        node_errors.count(problem)
         raise ChainUnavailable(f"{type(problem).__name__}: {problem}") from problem

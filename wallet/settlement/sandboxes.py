@@ -9,8 +9,13 @@ from wallet.settlement import networks
 
 
 class SandboxNotPaid(Forbidden):
-    code = "SANDBOX_NOT_PAID"
+    """The gamer plays on, but nothing may be withdrawn (API contract, section 0)."""
+
+    code = "GAMER_BLOCKED"
     message = "A sandbox plays for KCash of no value, which is not paid out on this chain."
+
+    def __init__(self) -> None:
+        super().__init__(details={"reason": "SANDBOX"})
 
 
 def refuse(game: Game) -> None:

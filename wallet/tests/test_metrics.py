@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from wallet import chain_events, metrics, solvency
 from wallet.management.commands.serve_metrics import Figures
 from wallet.models import ChainCursor, Operator, ReconciliationRun
-from wallet.settlement import pausing
+from wallet.settlement import node_errors, pausing
 from wallet.tests.factories import WalletFactory
 from wallet.tests.outside import transfer
 from wallet.tests.settling import START, give_bonus, join
@@ -36,6 +36,38 @@ def test_empty_platform_has_figures(db):
         ("reorgs", ""): 0,
         ("reorgs_unconfirmed", ""): 0,
         ("chain_events_unknown", ""): 0,
+        **{("node_errors", kind): 0 for kind in node_errors.KINDS},
+    }
+
+
+def test_errors_of_nodes_are_told_by_kind(db):
+    node_errors.count(TimeoutError())
+    node_errors.count(OSError())
+    node_errors.count(OSError())
+
+    told = figures()
+
+    assert {kind: told["node_errors", kind] for kind in node_errors.KINDS} == {
+        "answer": 0,
+        "connection": 2,
+        "http_4xx": 0,
+        "http_429": 0,
+        "http_5xx": 0,
+        "timeout": 1,
+    }
+
+
+def test_without_valkey_the_rest_is_told(db, valkey_away):
+    assert {name for name, _ in figures()} == {
+        "unsettled_kcash",
+        "payouts_paused",
+        "slots_seen",
+        "slot_bumps",
+        "slots_dead",
+        "chain_rewinds",
+        "reorgs",
+        "reorgs_unconfirmed",
+        "chain_events_unknown",
     }
 
 

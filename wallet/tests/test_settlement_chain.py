@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -13,7 +14,7 @@ from django.conf import settings as django_settings
 from kgen.local.devchain import FINALITY_DEPTH
 from kgen.local.processes import free_port
 from wallet import custody
-from wallet.settlement import calldata, networks
+from wallet.settlement import calldata, networks, node_errors
 from wallet.settlement import chain as chains
 from wallet.settlement.chain import (
     UNUSED,
@@ -372,6 +373,52 @@ def test_a_node_that_does_not_answer_is_given_up(bench: Bench, bad_node, monkeyp
 
     with pytest.raises(ChainUnavailable, match=r"[Tt]imed out"):
         chain.chain_id()
+
+
+def counted() -> dict[str, int]:
+    counts = node_errors.counts()
+    assert counts is not None
+    return {kind: number for kind, number in counts.items() if number}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (429, b'{"error": "too many requests"}', "http_429"),
+        (403, b"{}", "http_4xx"),
+        (502, b"oops", "http_5xx"),
+        (200, b"<html>busy</html>", "answer"),
+        (200, b"\xff\xfe", "answer"),
+        (200, b'{"jsonrpc": "2.0", "id": 1, "error": {"code": -32005, "message": "no"}}', "answer"),
+    ],
+)
+def test_a_failed_question_is_counted_by_how_it_failed(bench: Bench, bad_node, status, body, kind):
+    chain = node_at(bad_node(status, body))
+
+    for _ in range(2):
+        with pytest.raises(ChainUnavailable):
+            chain.chain_id()
+
+    assert counted() == {kind: 2}
+
+
+def test_a_node_that_is_away_or_slow_is_counted_apart(bench: Bench, bad_node, monkeypatch):
+    monkeypatch.setattr(chains, "ANSWER_SECONDS", 0.2)
+    slow, away = bad_node(200, b"{}", answers=False), f"http://127.0.0.1:{free_port()}"
+
+    for url in (slow, away, away, bench.chain.url):
+        with suppress(ChainUnavailable):
+            node_at(url).chain_id()
+
+    assert counted() == {"timeout": 1, "connection": 2}
+
+
+def test_what_cannot_be_counted_fails_as_before(bench: Bench, valkey_away, caplog):
+    with pytest.raises(ChainUnavailable, match="ConnectionError"):
+        node_at(f"http://127.0.0.1:{free_port()}").chain_id()
+
+    assert node_errors.counts() is None
+    assert "a node's error is not counted" in caplog.text
 
 
 def test_the_second_node_is_asked_while_the_first_is_out_of_reach(bench: Bench, bad_node):

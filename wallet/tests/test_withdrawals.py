@@ -162,7 +162,7 @@ def test_sandbox_is_not_paid_where_kcash_may_be_money(settings, chain_id):
     settings.CHAIN_ID = chain_id
     wallet = linked_wallet(is_sandbox=True, earned=1000)
 
-    assert refused(wallet.gamer, SandboxNotPaid) == {}
+    assert refused(wallet.gamer, SandboxNotPaid) == {"reason": "SANDBOX"}
 
     assert ledger.balances(wallet.pk) == Balances(0, 0, 1000, 0, 0, 0)
 

@@ -9,9 +9,9 @@ with every other.
  T3  records lost, with and without the nonce      test_lost_records
  T4  reorgs; past finality                         test_reorgs; wallet/tests/test_reorgs
  T5  fees                                          test_fees
- T6  lost, refused, slow and stale answers         test_bad_lines, test_two_nodes
+ T6  lost, refused, slow and stale answers         test_bad_lines, test_two_nodes, test_chaos
  T7  poison, reverts, pause, caps, gas             test_items
- T8  a foreign nonce                               test_strangers
+ T8  a foreign nonce                               test_strangers, test_chaos
  T9  voids                                         test_voids, test_chaos
 T10  the same request at once                      test_same_request
 T11  items of one batch, permits, signatures, ids  test_items

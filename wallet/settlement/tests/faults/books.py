@@ -8,6 +8,7 @@ from typing import Any
 
 from wallet import ledger, reconciliation
 from wallet.models import (
+    Attempt,
     KgenWallet,
     Operator,
     Payout,
@@ -54,6 +55,7 @@ def assert_books_equal_chain(
     if not still_open:
         assert list(WalletTransaction.objects.exclude(sync_status=SyncStatus.COMPLETED)) == []
     assert_nonces_are_gapless(bench)
+    assert_the_dead_were_never_mined(bench)
     assert_sound()
     assert reconciliation.holds_without_payout() == []
     assert reconciliation.wallets_that_differ_from_their_transactions() == []
@@ -151,3 +153,14 @@ def assert_nonces_are_gapless(bench: Bench) -> None:
             bench.web3.to_checksum_address(lane.address)
         )
         assert on_chain == lane.next_nonce - still_waiting
+
+
+def assert_the_dead_were_never_mined(bench: Bench) -> None:
+    """Whatever slot was given up, its nonce was somebody else's."""
+    given_up = Attempt.objects.filter(slot__state=Slot.State.DEAD)
+    mined = [
+        tx_hash
+        for tx_hash in given_up.values_list("tx_hash", flat=True)
+        if bench.chain.rpc("eth_getTransactionReceipt", tx_hash)
+    ]
+    assert mined == []

@@ -26,6 +26,9 @@ class Fault(StrEnum):
     SERVER_ERROR = "500"
     SLOW = "slow"
     STALE = "stale"
+    # Of a node, rather than of the line to it.
+    AWAY = "away"
+    FORGETFUL = "forgets receipts"
 
 
 _REFUSALS: Final = {Fault.TOO_MANY_REQUESTS: 429, Fault.SERVER_ERROR: 500}
@@ -89,6 +92,11 @@ class FaultProxy:
         with self._lock:
             self._rates, self._only = rates, only
             self._dice = random.Random(seed)  # noqa: S311 - dice
+
+    def recover(self) -> None:
+        """No longer always; what is scripted or at random goes on."""
+        with self._lock:
+            self._always.clear()
 
     def heal(self) -> None:
         with self._lock:
@@ -164,13 +172,16 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
             if fault in _REFUSALS:
                 self._answer(b"", _REFUSALS[fault])
                 return
-            if fault == Fault.CALL_LOST:
+            if fault in (Fault.CALL_LOST, Fault.AWAY):
                 self.close_connection = True
                 return
             if fault == Fault.SLOW:
                 time.sleep(proxy.slow_seconds)
             if fault == Fault.STALE:
                 answers = [self._answer_from_the_past(call) for call in calls]
+                answered = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
+            elif fault == Fault.FORGETFUL:
+                answers = [{"jsonrpc": "2.0", "id": call["id"], "result": None} for call in calls]
                 answered = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
             else:
                 answered = ask(self.node, body)

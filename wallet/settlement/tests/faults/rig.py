@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from django.utils import timezone
 from eth_account import Account
 from web3 import Web3
 
-from kgen.local.devchain import FINALITY_DEPTH
+from kgen.local.devchain import FINALITY_DEPTH, DevChainError
 from wallet.models import Payout, Wallet, WalletTransaction
 from wallet.settlement.tests.faults.books import assert_books_equal_chain
 from wallet.settlement.tests.faults.herd import Herd, Worker
@@ -24,10 +25,14 @@ from wallet.settlement.tests.faults.proxy import FaultProxy
 from wallet.tests.chain import Bench, new_address
 from wallet.tests.factories import WalletFactory
 from wallet.tests.settling import give_bonus
+from wallet.tests.signer import Signer
 
 # Seconds of the engine's clock in one of ours: it resends after 6 s and offers more after 30 s.
 SPEED = 20
 BLOCK_SECONDS = 0.1
+
+# What strangers offer for gas: no base fee keeps it waiting, and no lane outbids it.
+DEAR = {"maxFeePerGas": hex(10**13), "maxPriorityFeePerGas": hex(10**12)}
 
 # What a worker process must be told; all else it has from the same settings.
 _SETTINGS = ("KCASH_ADDRESS", "SETTLEMENT_ADDRESS")
@@ -80,6 +85,8 @@ class Rig:
     def __init__(self, bench: Bench, herd: Herd) -> None:
         self.bench = bench
         self.proxy = FaultProxy(bench.chain.url)
+        self.second: FaultProxy | None = None
+        self.signer: Signer | None = None
         self.miner = Miner(bench)
         self.workers: list[Worker] = []
         self._herd = herd
@@ -115,6 +122,9 @@ class Rig:
                 settings={
                     **{name: getattr(settings, name) for name in _SETTINGS},
                     "CHAIN_RPC_URL": self.proxy.url,
+                    "SIGNER_SOCKET": str(self.signer.socket) if self.signer else "",
+                    "CHAIN_RPC_URL_2": self.second.url if self.second else "",
+                    **({"CUSTODY_SEED": ""} if self.signer else {}),
                 },
                 clock=(self._base.isoformat(), self._started, SPEED),
                 **order,
@@ -132,6 +142,23 @@ class Rig:
 
     # --- The chain
 
+    def open_second_node(self) -> FaultProxy:
+        """The line to another node, for the workers that are started from now on.
+
+        Behind both lines is one and the same: the nodes differ in what their lines make of it.
+        """
+        self.second = FaultProxy(self.bench.chain.url)
+        return self.second
+
+    def start_signer(self, folder: Path) -> Signer:
+        """Gamers' keys in a process of their own, for the workers that are started from now on.
+
+        These are not given the seed.
+        """
+        self.signer = Signer(folder)
+        self.signer.start()
+        return self.signer
+
     def open_second_lane(self) -> str:
         """The key of another operator, which may work from now on."""
         key = "04" * 32
@@ -148,10 +175,19 @@ class Rig:
     def fence(self, onchain_id: str, *, by: str) -> None:
         """Somebody voids an id on the chain; before its payment, or after it, or never."""
         data = self.bench.settlement.encode_abi("voidIds", args=[[onchain_id]])
-        # Dear, so that none behind it waits for a base fee to fall.
         call = {"from": by, "to": self.bench.settlement.address, "data": data, "gas": hex(200_000)}
-        fees = {"maxFeePerGas": hex(10**12), "maxPriorityFeePerGas": hex(10**10)}
-        self.bench.chain.rpc("eth_sendTransaction", call | fees)
+        self.bench.chain.rpc("eth_sendTransaction", call | DEAR)
+
+    def take_nonce(self, operator: str, nonce: int) -> bool:
+        """Somebody with a lane's key sends something else with a nonce, if it is still to be had."""
+        bench = self.bench
+        bench.chain.rpc("anvil_impersonateAccount", operator)
+        call = {"from": operator, "to": operator, "nonce": hex(nonce), "gas": hex(21_000)}
+        try:
+            bench.chain.rpc("eth_sendTransaction", call | DEAR)
+        except DevChainError:
+            return False
+        return True
 
     def _let_operate(self, address: str) -> None:
         bench = self.bench
@@ -199,6 +235,10 @@ class Rig:
         finally:
             self.miner.close()
             self.proxy.close()
+            if self.signer is not None:
+                self.signer.close()
+            if self.second is not None:
+                self.second.close()
 
 
 def is_settled() -> bool:

@@ -5,9 +5,11 @@ Its seed is printed, and `CHAOS_SEED` runs it again; `make chaos` runs the long 
 
 import os
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.db.models import QuerySet
@@ -20,6 +22,7 @@ from wallet.settlement.tests.faults.herd import Worker
 from wallet.settlement.tests.faults.proxy import Fault
 from wallet.settlement.tests.faults.rig import Rig
 from wallet.tests.settling import join, win, withdraw
+from wallet.tests.signer import Signer
 
 pytestmark = pytest.mark.chaos
 
@@ -31,6 +34,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "0")) or random.SystemRandom().randrange
 State = Payout.State
 
 KILL_AT_A_POINT = 0.06
+SIGNER_RETURNS = 0.1
 # The longest queue of unpaid payouts before the next customers come: slots stay small and many.
 QUEUE = max(30, PAYOUTS // 10)
 LINE = {
@@ -41,19 +45,25 @@ LINE = {
     Fault.SLOW: 0.002,
     Fault.STALE: 0.01,
 }
+TROUBLES = [
+    *((number, fault) for number in (0, 1) for fault in (Fault.AWAY, Fault.FORGETFUL)),
+    (0, Fault.NONE),
+]
 
 
 class Chaos:
     """What goes wrong, and what customers do meanwhile."""
 
-    def __init__(self, rig: Rig, *, seed: int) -> None:
-        self.rig = rig
+    def __init__(self, rig: Rig, signer: Signer, *, seed: int) -> None:
+        self.rig, self.signer = rig, signer
         self.dice = random.Random(seed)  # noqa: S311 - dice
         self.happened: Counter[str] = Counter()
         self.wallets: list[Wallet] = []
         # Two lanes, each of one worker after the other; both carry payouts of any wallet.
         self.lanes: dict[str | None, Worker | None] = {None: None, rig.open_second_lane(): None}
+        self.nodes = (rig.proxy, rig.open_second_node())
         self.stranger = rig.admit_stranger()
+        self.is_signer_killed = False
         self.ids_voided = self.voids_refused = 0
 
     # --- Faults
@@ -65,16 +75,24 @@ class Chaos:
             (0.02, self.reorganise),
             (0.01, self.forget_the_pool),
             (0.01, self.raise_the_base_fee),
-            (0.05, self.void_an_id),
+            (0.02, self.kill_the_signer),
+            (0.02, self.take_a_nonce),
+            (0.08, self.trouble_a_node),
+            (0.1, self.void_an_id),
             (0.1, self.void_a_withdrawal),
         ]
         for chance, fault in chances:
             if self.dice.random() < chance:
                 fault()
+        if self.is_signer_killed and self.dice.random() < SIGNER_RETURNS:
+            self.signer.begin()
+            self.is_signer_killed = False
         self.void_what_needs_a_person()
 
     def replace_the_dead(self) -> None:
         for key, worker in self.lanes.items():
+            if worker is not None and not worker.is_alive:
+                self.rig.wait_for_death(worker)  # of nothing but SIGKILL
             if worker is None or not worker.is_alive:
                 seed = self.dice.randrange(10**9)
                 [self.lanes[key]] = self.rig.work(key=key, rate=KILL_AT_A_POINT, seed=seed)
@@ -97,9 +115,36 @@ class Chaos:
         self.rig.bench.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(20 * 10**9))
         self.happened["base fee raised"] += 1
 
+    def kill_the_signer(self) -> None:
+        """It may be in the middle of a signature, or not even listen yet."""
+        if not self.is_signer_killed:
+            # Whatever else ends it is a fault of ours.
+            assert self.signer.stop(signal.SIGKILL) == -signal.SIGKILL
+            self.is_signer_killed = True
+            self.happened["signer killed"] += 1
+
+    def take_a_nonce(self) -> None:
+        """One that a lane has given to a slot: the slot is dead once both nodes say so."""
+        waiting = Slot.objects.filter(state=Slot.State.OPEN, mined_block__isnull=True)
+        slot = waiting.select_related("operator").order_by("operator", "nonce").first()
+        if slot is not None and self.rig.take_nonce(slot.operator.address, slot.nonce):
+            self.happened["nonce taken"] += 1
+
+    def trouble_a_node(self) -> None:
+        """Of the two one may be away, or be wrong about what was mined; never both at once."""
+        for node in self.nodes:
+            node.recover()
+        number, fault = self.dice.choice(TROUBLES)
+        if fault != Fault.NONE:
+            methods = ["eth_getTransactionReceipt"] if fault == Fault.FORGETFUL else []
+            self.nodes[number].always(fault, *methods)
+            self.happened[f"node {number + 1} {fault}"] += 1
+
     def void_an_id(self) -> None:
         """Beside the lanes, and beside the payment: whichever the chain has first is the end."""
-        under_way = Payout.objects.filter(state__in=[State.SUBMITTED, State.CONFIRMING])
+        under_way = Payout.objects.filter(
+            kind=Payout.Kind.WITHDRAW, state__in=[State.SUBMITTED, State.CONFIRMING]
+        )
         ids = list(under_way.order_by("pk").values_list("onchain_id", flat=True))
         if ids:
             self.rig.fence(str(self.dice.choice(ids)), by=self.stranger)
@@ -150,8 +195,10 @@ class Chaos:
         at_points = Counter(
             f"killed {worker.point}" for worker in self.rig.workers if worker.point is not None
         )
-        line = Counter({f"line: {fault}": often for fault, often in self.rig.proxy.seen.items()})
-        return self.happened + at_points + line
+        lines = Counter(
+            {f"line: {fault}": sum(node.seen[fault] for node in self.nodes) for fault in LINE}
+        )
+        return self.happened + at_points + lines
 
 
 def voided_at_once() -> QuerySet[Payout]:
@@ -162,10 +209,11 @@ def voided_on_chain() -> QuerySet[Payout]:
     return Payout.objects.filter(state=State.VOIDED, onchain_id__isnull=False)
 
 
-def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
+def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig, tmp_path: Path):
     started = time.monotonic()
-    chaos = Chaos(rig, seed=SEED)
-    rig.proxy.at_random(LINE, seed=SEED)
+    chaos = Chaos(rig, rig.start_signer(tmp_path), seed=SEED)
+    for number, node in enumerate(chaos.nodes):
+        node.at_random(LINE, seed=SEED + number)
     print(f"\nchaos: seed {SEED}")  # noqa: T201 - to run it again
 
     while (
@@ -177,8 +225,11 @@ def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
             chaos.customers()
         chaos.step()
         time.sleep(0.02)
-    rig.proxy.heal()
+    for node in chaos.nodes:
+        node.heal()
     rig.stop()
+    if chaos.is_signer_killed:
+        chaos.signer.start()
     for key in chaos.lanes:
         rig.work(key=key)
     rig.settle(seconds=300, meanwhile=chaos.void_what_needs_a_person)
@@ -190,6 +241,7 @@ def test_each_payout_is_paid_or_voided_once_whatever_happens(rig: Rig):
         f"{Attempt.objects.count()} attempts, each paid or voided once; {faults.total()} faults in "
         f"{time.monotonic() - started:.0f} s:",
         *(f"  {often:4} {fault}" for fault, often in sorted(faults.items())),
+        f"  {Slot.objects.filter(state='DEAD').count():4} slots dead",
         f"  {voided_at_once().count():4} voided at once",
         f"  {voided_on_chain().count():4} voided on the chain, of {chaos.ids_voided} ids",
         f"  {chaos.voids_refused:4} voids refused",

@@ -31,9 +31,9 @@ from django.db import connection
 from kgen.local.processes import die_with_parent
 from wallet import ledger
 from wallet.models import Attempt, Slot
-from wallet.settlement import chain, lane
+from wallet.settlement import chain, lane, signing
 from wallet.settlement.chain import ChainUnavailable, Receipt, Web3Chain
-from wallet.settlement.signing import EnvironmentCustodian, EnvironmentOperator, SignedTransaction
+from wallet.settlement.signing import EnvironmentOperator, SignedTransaction, SignerUnavailable
 from wallet.settlement.tests.faults import naive
 from wallet.settlement.tests.faults.points import Point
 
@@ -67,7 +67,11 @@ class Death:
 
 class MortalChain(Web3Chain):
     def __init__(self, death: Death) -> None:
-        super().__init__(settings.CHAIN_RPC_URL, kcash_address=settings.KCASH_ADDRESS)
+        super().__init__(
+            settings.CHAIN_RPC_URL,
+            second_url=settings.CHAIN_RPC_URL_2,
+            kcash_address=settings.KCASH_ADDRESS,
+        )
         self._death = death
         self._finalized = -1
 
@@ -141,13 +145,13 @@ def wrap(owner: Any, name: str, wrapper: Function) -> None:
 def settle(order: dict[str, Any], death: Death) -> None:
     """Tick after tick, as the beat would have it; a node that does not answer is for the next one."""
     wrap_what_writes(death)
-    node, custodian = MortalChain(death), EnvironmentCustodian()
+    node, custodian = MortalChain(death), signing.custodian()
     signer = MortalOperator(order.get("key"), death)
     base, started, speed = order["clock"]
     while True:
         elapsed = timedelta(seconds=(time.time() - started) * speed)
         now = datetime.fromisoformat(base) + elapsed
-        with contextlib.suppress(ChainUnavailable):
+        with contextlib.suppress(ChainUnavailable, SignerUnavailable):
             lane.tick(chain=node, signer=signer, custodian=custodian, now=now)
         time.sleep(PAUSE_SECONDS)
 
