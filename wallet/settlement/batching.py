@@ -147,6 +147,8 @@ def _net(wallets: Iterable[Wallet], *, now: datetime) -> int:
     voided = Counter(
         Payout.objects.filter(wallet__in=locked, state=State.VOIDED).values_list("wallet_id", "seq")
     )
+    for wallet_id in {wallet_id for wallet_id, _ in voided} & entries.keys():
+        entries[wallet_id] = _before_what_was_paid(entries[wallet_id])
     made = []
     for wallet_id, covered in entries.items():
         net = sum(entry.signed_amount for entry in covered)
@@ -161,6 +163,16 @@ def _net(wallets: Iterable[Wallet], *, now: datetime) -> int:
     Payout.objects.bulk_create(made)
     _store_payouts(entry for covered in entries.values() for entry in covered if entry.payout)
     return len(entries)
+
+
+def _before_what_was_paid(covered: Sequence[WalletTransaction]) -> list[WalletTransaction]:
+    """What goes out before a withdrawal that was paid while the net before it was voided.
+
+    What the wallet did later is netted once this is final: the payouts of a wallet never overlap.
+    """
+    live = Payout.objects.filter(wallet=covered[0].wallet_id).exclude(state=State.VOIDED)
+    paid = live.filter(seq__gt=covered[0].seq).aggregate(first=Min("seq"))["first"]
+    return [entry for entry in covered if paid is None or entry.seq < paid]
 
 
 def _uid(first: WalletTransaction, *, times_voided: int) -> UUID:

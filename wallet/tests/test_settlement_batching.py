@@ -81,6 +81,29 @@ def test_what_a_wallet_did_is_one_payout_of_the_net_into_it(wallet, settings):
     assert {status(entry) for entry in (bonus, fee, reward)} == {"PENDING"}
 
 
+def test_what_a_voided_net_covered_goes_out_without_what_came_after_its_paid_withdrawal(wallet):
+    give_bonus(wallet)
+    group_transactions(now=LATER)
+    end(Payout.objects.get())
+    reward, withdrawal = win(wallet, 30), withdraw(wallet)
+    group_transactions(now=LATER)
+    voided = payout_of(reward)
+    WalletTransaction.objects.filter(pk=reward.pk).update(payout=None)
+    end(voided, state="VOIDED")
+    end(withdrawal.payout)
+    later = win(wallet, 5)
+
+    group_transactions(now=LATER)
+    anew = payout_of(reward)
+    end(anew)
+    group_transactions(now=LATER)
+
+    assert (anew.seq, anew.last_seq, anew.amount) == (reward.seq, reward.seq, 30)
+    assert anew.pk != voided.pk
+    assert payout_of(later).seq == payout_of(later).last_seq == later.seq
+    assert ledger.balances(wallet.pk).onchain == 50
+
+
 def test_a_net_below_zero_goes_out_of_the_wallet(wallet, settings):
     end_of_bonus(wallet)
     fee, reward = join(wallet, 10), win(wallet, 3)
