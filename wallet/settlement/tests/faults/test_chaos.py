@@ -142,9 +142,7 @@ class Chaos:
 
     def void_an_id(self) -> None:
         """Beside the lanes, and beside the payment: whichever the chain has first is the end."""
-        under_way = Payout.objects.filter(
-            kind=Payout.Kind.WITHDRAW, state__in=[State.SUBMITTED, State.CONFIRMING]
-        )
+        under_way = Payout.objects.filter(state__in=[State.SUBMITTED, State.CONFIRMING])
         ids = list(under_way.order_by("pk").values_list("onchain_id", flat=True))
         if ids:
             self.rig.fence(str(self.dice.choice(ids)), by=self.stranger)
