@@ -50,7 +50,7 @@ from wallet.tests.chain import Bench
 # Room for eleven full batches to new recipients: what is measured is the engine, not the block.
 BLOCK_GAS = 60_000_000
 # Between two ticks of a lane: one that has nothing to do leaves the machine to the others.
-PAUSE_SECONDS = 0.2
+PAUSE_SECONDS = 0.4
 GIVE_UP_SECONDS = 600
 POLL_SECONDS = 0.05
 
