@@ -90,7 +90,7 @@ def test_what_a_voided_net_covered_goes_out_without_what_came_after_its_paid_wit
     voided = payout_of(reward)
     WalletTransaction.objects.filter(pk=reward.pk).update(payout=None)
     end(voided, state="VOIDED")
-    end(withdrawal.payout)
+    end(payout_of(withdrawal))
     later = win(wallet, 5)
 
     group_transactions(now=LATER)
