@@ -260,6 +260,16 @@ class _Node:
             raise Web3RPCError(f"{method} was answered with nothing")
         return answer
 
+    def ask_together(self, questions: Sequence[tuple[str, list[Any]]]) -> list[Any]:
+        """The answers to one batch of questions, each of which may be None. Raises Web3RPCError."""
+        answers = self.provider.make_batch_request(
+            [(RPCEndpoint(method), parameters) for method, parameters in questions]
+        )
+        # A refusal of the whole batch is no list.
+        if isinstance(answers, list) and all("result" in answer for answer in answers):
+            return [answer["result"] for answer in answers]
+        raise Web3RPCError(f"A batch was answered with {answers!r:.200}")
+
     def number(self, method: str, *parameters: Any) -> int:
         return int(self.ask(method, *parameters), 16)
 
@@ -284,10 +294,15 @@ class _Node:
         if self.number("eth_chainId") != network.chain_id:
             return False
         final = self.finalized(network)["number"]
-        if self.number("eth_getTransactionCount", address, final) <= nonce:
-            return False
-        # Looked for after the nonce was seen to be gone: what was mined before shows by now.
-        return not any(self.find("eth_getTransactionReceipt", tx_hash) for tx_hash in tx_hashes)
+        # In one batch: behind an address may be several nodes, some of which are late. All of this
+        # has to be the word of one, and of one that has this very block.
+        *receipts, count = self.ask_together(
+            [
+                *(("eth_getTransactionReceipt", [tx_hash]) for tx_hash in tx_hashes),
+                ("eth_getTransactionCount", [address, final]),
+            ]
+        )
+        return count is not None and int(count, 16) > nonce and not any(receipts)
 
 
 def _at(block: int | str | None) -> str:
@@ -463,15 +478,17 @@ class Web3Chain:
         return found
 
     def _balances(self, addresses: Sequence[str], block: str) -> list[int]:
-        calls: list[tuple[RPCEndpoint, Any]] = [
-            (RPCEndpoint("eth_call"), [{"to": self._kcash_address, "data": _hex(data)}, block])
-            for data in (calldata.view("balanceOf(address)", address) for address in addresses)
-        ]
+        questions = [calldata.view("balanceOf(address)", address) for address in addresses]
         with self._asked() as node:
-            answers = node.provider.make_batch_request(calls)
+            answers = node.ask_together(
+                [
+                    ("eth_call", [{"to": self._kcash_address, "data": _hex(data)}, block])
+                    for data in questions
+                ]
+            )
         try:
-            return [int(answer["result"], 16) for answer in answers]  # type: ignore[index]
-        except (KeyError, TypeError, ValueError) as problem:
+            return [int(answer, 16) for answer in answers]
+        except (TypeError, ValueError) as problem:
             raise ChainUnavailable(f"A balance could not be read: {answers!r:.200}") from problem
 
     def total_supply(self, *, block: int) -> int:

@@ -181,7 +181,7 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
                 answers = [self._answer_from_the_past(call) for call in calls]
                 answered = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
             elif fault == Fault.FORGETFUL:
-                answers = [{"jsonrpc": "2.0", "id": call["id"], "result": None} for call in calls]
+                answers = [self._answer_without_receipts(call) for call in calls]
                 answered = json.dumps(answers if isinstance(asked, list) else answers[0]).encode()
             else:
                 answered = ask(self.node, body)
@@ -200,6 +200,11 @@ def _handler(proxy: FaultProxy) -> type[BaseHTTPRequestHandler]:
         def _rpc(self, call: Call) -> Call:
             answer: Call = json.loads(ask(self.node, json.dumps(call).encode()))
             return answer
+
+        def _answer_without_receipts(self, call: Call) -> Call:
+            if call["method"] == "eth_getTransactionReceipt":
+                return {"jsonrpc": "2.0", "id": call["id"], "result": None}
+            return self._rpc(call)
 
         def _answer_from_the_past(self, call: Call) -> Call:
             """As a node that has not heard of the newest blocks yet."""
