@@ -14,7 +14,6 @@ from kgen.common.admin import (
     act,
     badge,
     moment_column,
-    short,
     short_column,
     text_column,
 )
@@ -61,7 +60,7 @@ class LaneAdmin(ReadOnlyAdmin[Operator]):
         return super().change_view(request, object_id, form_url, named)
 
     def title_of(self, row: Operator) -> str:
-        return short(row.address)
+        return row.address
 
     @admin.display(description="state")
     def state(self, lane: Operator) -> SafeString:

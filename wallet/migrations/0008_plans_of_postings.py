@@ -11,6 +11,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(name="operator", options={"verbose_name": "lane"}),
         # Again, for a database that has an earlier text of it; plans.sql speaks of what it makes.
         migrations.RunSQL((SQL / "post1.sql").read_text(), migrations.RunSQL.noop),
         migrations.RunSQL((SQL / "plans.sql").read_text(), migrations.RunSQL.noop),

@@ -206,6 +206,8 @@ class Operator(models.Model):
     paused_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        # Operators are a group of the staff.
+        verbose_name = "lane"
         constraints = [
             models.UniqueConstraint(fields=["address", "chain_id"], name="operator_once_per_chain"),
             models.CheckConstraint(
