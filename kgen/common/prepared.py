@@ -34,10 +34,10 @@ class Prepared:
         # Django's cursor takes as long as the driver's whole call. It is for those who watch: who
         # counts queries, or has wrapped their execution.
         is_watched = database.queries_logged or database.execute_wrappers
-        opened = database.cursor() if is_watched else database.connection.cursor()
+        open_cursor = database.cursor if is_watched else database.connection.cursor
         # As text each becomes a constant of its type; a number would be cast at every call.
         given = [None if value is None else str(value) for value in parameters]
-        with database.wrap_database_errors, opened as cursor:
+        with database.wrap_database_errors, open_cursor() as cursor:
             if database.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
                 cursor.execute(
                     self._plain, {f"p{at}": value for at, value in enumerate(given, start=1)}

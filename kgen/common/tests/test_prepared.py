@@ -1,5 +1,5 @@
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from kgen.common.prepared import Prepared
 
@@ -59,6 +59,14 @@ def test_refusal_of_the_statement_is_a_database_error_as_django_has_it():
 
     with pytest.raises(DatabaseError, match="nothing"), transaction.atomic():
         broken.value(1)
+
+
+def test_connection_that_broke_is_an_interface_error_as_django_has_it():
+    PRODUCT.value(1, 1)
+    connection.connection.close()
+
+    with pytest.raises(InterfaceError):
+        PRODUCT.value(6, 7)
 
 
 def test_transaction_that_is_lost_takes_no_more_statements():
