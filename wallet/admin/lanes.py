@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from kgen.common.admin import (
@@ -41,23 +41,8 @@ class LaneAdmin(ReadOnlyAdmin[Operator]):
     nonce = text_column("next_nonce", "next nonce")
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        """Found through the page of solvency; Operators are a group of the staff."""
+        """Found through the page of solvency."""
         return False
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        return super().changelist_view(request, {"title": "Lanes", **(extra_context or {})})
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        named = {"title": "Lane", **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, named)
 
     def title_of(self, row: Operator) -> str:
         return row.address

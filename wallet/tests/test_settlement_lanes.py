@@ -21,7 +21,7 @@ from wallet.addresses import address_of
 from wallet.models import Operator, Payout, Permit, Slot, SlotItem, Wallet, WalletTransaction
 from wallet.settlement import lane, lanes, picking
 from wallet.settlement.batching import group_transactions
-from wallet.settlement.chain import CallReverted
+from wallet.settlement.chain import CallReverted, Receipt
 from wallet.settlement.lanes import LaneNotPaused
 from wallet.settlement.signing import EnvironmentOperator
 from wallet.settlement.verifying import WrongChain
@@ -117,10 +117,15 @@ def test_lanes_do_not_prepare_the_same_batch(two):
 
 
 def test_slots_are_looked_at_once_a_block(engine: Engine, monkeypatch):
-    asked = []
+    asked, receipt = [], engine.chain.receipt
     give_bonus(WalletFactory.create())
     engine.tick()
-    monkeypatch.setattr(engine.chain, "receipt", lambda tx_hash: asked.append(tx_hash))
+
+    def overheard(tx_hash: str) -> Receipt | None:
+        asked.append(tx_hash)
+        return receipt(tx_hash)
+
+    monkeypatch.setattr(engine.chain, "receipt", overheard)
 
     for _ in range(3):
         engine.tick()
