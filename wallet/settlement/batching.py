@@ -5,7 +5,7 @@ under way; the next is made once that is final, so that what a wallet does never
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -51,7 +51,8 @@ def group_transactions(*, now: datetime, limit: int = WALLETS_AT_ONCE) -> int:
             .filter(pk__in=_due(now=now)[:limit])
             .order_by("pk")
         )
-        return _net(wallets, now=now)
+        locked = {wallet.pk: wallet for wallet in wallets}
+        return _net(locked, now=now) if locked else 0
 
 
 @requires_transaction
@@ -137,8 +138,7 @@ def _due(*, now: datetime) -> QuerySet[WalletTransaction, int]:
     )
 
 
-def _net(wallets: Iterable[Wallet], *, now: datetime) -> int:
-    locked = {wallet.pk: wallet for wallet in wallets}
+def _net(locked: Mapping[int, Wallet], *, now: datetime) -> int:
     # Read anew, now that the wallets stand still: another run may have been here before.
     entries: dict[int, list[WalletTransaction]] = defaultdict(list)
     for entry in _first_in_line().filter(wallet__in=locked).order_by("wallet_id", "seq"):
