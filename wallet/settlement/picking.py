@@ -39,7 +39,9 @@ def hold(picked: Sequence[Payout], *, operator_id: int, now: datetime) -> list[P
     """
     asked = [payout.pk for payout in picked]
     heads = list(_locked(_heads(operator_id, now=now).filter(pk__in=asked)))
-    riders = list(_locked(_riders(heads, now=now).filter(pk__in=asked)))
+    riders: list[Payout] = []
+    if any(payout.kind == Kind.WITHDRAW for payout in picked):
+        riders = list(_locked(_riders(heads, now=now).filter(pk__in=asked)))
     return _together(heads, riders, batch=len(asked))
 
 
