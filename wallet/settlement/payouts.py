@@ -61,9 +61,11 @@ def move(payouts: Iterable[Payout], *, to: Payout.State, now: datetime) -> None:
         payout.modified_at = now
     _store(moved)
     for error in {_sync_error(payout) for payout in moved}:
+        said = {"sync_status": _SYNC_STATUS[to], "sync_error": error}
+        # From one step of ours to the next, their gamers often read the same.
         WalletTransaction.objects.filter(
             payout__in=[payout for payout in moved if _sync_error(payout) == error]
-        ).update(sync_status=_SYNC_STATUS[to], sync_error=error, modified_at=now)
+        ).exclude(**said).update(**said, modified_at=now)
 
 
 def _store(payouts: Sequence[Payout]) -> None:
