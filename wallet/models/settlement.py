@@ -247,6 +247,7 @@ class Slot(models.Model):
     state = models.CharField(max_length=5, choices=State.choices, default=State.OPEN)
     # The block that holds it as last seen; empty while it waits, or again after a reorg.
     mined_block = models.PositiveBigIntegerField(null=True, blank=True)
+    mined_hash = models.CharField(max_length=66, blank=True, default="", db_default="")
     created_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True, blank=True)
 

@@ -5,7 +5,7 @@ and processes that serve requests import neither.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -79,6 +79,7 @@ class Receipt:
 
     tx_hash: str
     block_number: int
+    block_hash: str
     is_success: bool
     gas_cost: int
     outcomes: Mapping[str, Outcome]
@@ -125,6 +126,10 @@ class Chain(Protocol):
         """Of the canonical block with this number; None above the newest one."""
         ...
 
+    def block_hashes(self, numbers: Iterable[int]) -> Mapping[int, str]:
+        """Of each of these, as `block_hash`, in one question; those above the newest are left out."""
+        ...
+
     def fees(self) -> Fees: ...
 
     def nonce(self, address: str, *, block: int | str) -> int:
@@ -137,7 +142,9 @@ class Chain(Protocol):
 
     def send(self, raw: bytes) -> None: ...
 
-    def receipt(self, tx_hash: str) -> Receipt | None: ...
+    def receipts(self, tx_hashes: Sequence[str]) -> Mapping[str, Receipt]:
+        """By hash, those of the transactions that a block of the canonical chain holds."""
+        ...
 
     def is_lost(self, *, address: str, nonce: int, tx_hashes: Sequence[str]) -> bool:
         """Whether another transaction has this nonce for good, and none of these ever can.
@@ -262,6 +269,8 @@ class _Node:
 
     def ask_together(self, questions: Sequence[tuple[str, list[Any]]]) -> list[Any]:
         """The answers to one batch of questions, each of which may be None. Raises Web3RPCError."""
+        if not questions:
+            return []
         answers = self.provider.make_batch_request(
             [(RPCEndpoint(method), parameters) for method, parameters in questions]
         )
@@ -279,6 +288,13 @@ class _Node:
         if found is None:
             raise BlockNotFound(f"There is no block {at}")
         return found
+
+    def block_hashes(self, numbers: Iterable[int]) -> dict[int, str]:
+        asked = sorted(set(numbers))
+        blocks = self.ask_together(
+            [("eth_getBlockByNumber", [hex(number), False]) for number in asked]
+        )
+        return {number: block["hash"] for number, block in zip(asked, blocks, strict=True) if block}
 
     def finalized(self, network: networks.Network) -> Answer:
         block = self.block("finalized" if network.has_finalized_tag else "latest")
@@ -353,11 +369,11 @@ class Web3Chain:
         return self.finalized().number
 
     def block_hash(self, number: int) -> str | None:
+        return self.block_hashes([number]).get(number)
+
+    def block_hashes(self, numbers: Iterable[int]) -> Mapping[int, str]:
         with self._asked() as node:
-            try:
-                return str(node.block(number)["hash"])
-            except BlockNotFound:
-                return None
+            return node.block_hashes(numbers)
 
     def fees(self) -> Fees:
         with self._asked() as node:
@@ -377,17 +393,19 @@ class Web3Chain:
         with self._asked() as node:
             node.ask("eth_sendRawTransaction", "0x" + raw.hex())
 
-    def receipt(self, tx_hash: str) -> Receipt | None:
+    def receipts(self, tx_hashes: Sequence[str]) -> Mapping[str, Receipt]:
         with self._asked() as node:
-            found: Answer | None = node.find("eth_getTransactionReceipt", tx_hash)
-            if found is None:
-                return None
+            answers = node.ask_together(
+                [("eth_getTransactionReceipt", [tx_hash]) for tx_hash in tx_hashes]
+            )
+            found = [_receipt(answer) for answer in answers if answer is not None]
             # A node may still know the receipt of a block that a reorg has dropped.
-            try:
-                canonical = node.block(found["blockNumber"])
-            except BlockNotFound:
-                return None
-        return _receipt(found) if canonical["hash"] == found["blockHash"] else None
+            canonical = node.block_hashes(receipt.block_number for receipt in found)
+        return {
+            receipt.tx_hash: receipt
+            for receipt in found
+            if canonical.get(receipt.block_number) == receipt.block_hash
+        }
 
     def is_lost(self, *, address: str, nonce: int, tx_hashes: Sequence[str]) -> bool:
         said = []
@@ -429,7 +447,8 @@ class Web3Chain:
                 topics=[_SETTLED, onchain_id],
             )
             if logs:
-                return self.receipt(logs[0]["transactionHash"])
+                tx_hash = logs[0]["transactionHash"]
+                return self.receipts([tx_hash]).get(tx_hash)
         return None
 
     def records(
@@ -582,6 +601,7 @@ def _receipt(found: Answer) -> Receipt:
     return Receipt(
         tx_hash=found["transactionHash"],
         block_number=int(found["blockNumber"], 16),
+        block_hash=found["blockHash"],
         is_success=int(found["status"], 16) == 1,
         gas_cost=int(found["gasUsed"], 16) * int(found["effectiveGasPrice"], 16),
         outcomes=outcomes,

@@ -5,6 +5,7 @@ never because time went by or because a node said no.
 """
 
 import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,7 +15,7 @@ from django.db.transaction import atomic
 
 from kgen.common.transactions import requires_transaction
 from wallet import ledger
-from wallet.models import Payout, Permit, Slot, WalletTransaction
+from wallet.models import Attempt, Payout, Permit, Slot, WalletTransaction
 from wallet.models.settlement import MAX_TRIES
 from wallet.settlement import payouts, voiding
 from wallet.settlement.calldata import PERMIT_VALUE
@@ -56,10 +57,16 @@ def confirm(*, operator_id: int, chain: Chain, now: datetime) -> Look:
     """Look once at every open slot of a lane, in the order of nonces."""
     finalized = chain.finalized_block()
     closed, is_behind = 0, False
-    for slot in Slot.objects.filter(operator=operator_id, state=Slot.State.OPEN).order_by("nonce"):
-        receipt = _receipt(slot, chain)
+    slots = _moving(operator_id, finalized=finalized, chain=chain)
+    hashes = _hashes(slots)
+    receipts = chain.receipts([tx_hash for known in hashes.values() for tx_hash in known])
+    for slot in slots:
+        # Any attempt may be the one that was mined; only one can be.
+        receipt = next(
+            (receipts[tx_hash] for tx_hash in hashes[slot.pk] if tx_hash in receipts), None
+        )
         if receipt is None:
-            closed += _look_for_missing(slot, chain=chain, now=now)
+            closed += _look_for_missing(slot, hashes[slot.pk], chain=chain, now=now)
         elif receipt.block_number > finalized:
             _mark_mined(slot, receipt, now=now)
         else:
@@ -74,45 +81,58 @@ def confirm(*, operator_id: int, chain: Chain, now: datetime) -> Look:
     return Look(closed=closed, is_behind=is_behind)
 
 
-def _receipt(slot: Slot, chain: Chain) -> Receipt | None:
-    """Any attempt may be the one that was mined; only one can be."""
-    for tx_hash in _hashes(slot):
-        receipt = chain.receipt(tx_hash)
-        if receipt is not None:
-            return receipt
-    return None
+def _moving(operator_id: int, *, finalized: int, chain: Chain) -> list[Slot]:
+    """The open slots but for those whose block still stands and is not final yet."""
+    # What it calls is long, and is not read here.
+    slots = list(
+        Slot.objects.filter(operator=operator_id, state=Slot.State.OPEN)
+        .select_related("operator")
+        .defer("calldata")
+        .order_by("nonce")
+    )
+    mined = [slot.mined_block for slot in slots if slot.mined_block is not None]
+    canonical = chain.block_hashes(block for block in mined if block > finalized)
+    return [
+        slot
+        for slot in slots
+        if slot.mined_block is None or canonical.get(slot.mined_block) != slot.mined_hash
+    ]
 
 
 # --- Not final yet: no money moves, and either way may be gone again -----------------------------
 
 
 def _mark_mined(slot: Slot, receipt: Receipt, *, now: datetime) -> None:
-    if slot.mined_block == receipt.block_number:
-        return
     with atomic():
-        if _still_open(slot).update(mined_block=receipt.block_number):
+        if _still_open(slot).update(
+            mined_block=receipt.block_number, mined_hash=receipt.block_hash
+        ):
             _follow(slot, to=State.CONFIRMING, now=now)
 
 
-def _look_for_missing(slot: Slot, *, chain: Chain, now: datetime) -> bool:
+def _look_for_missing(slot: Slot, known: Sequence[str], *, chain: Chain, now: datetime) -> bool:
     if slot.mined_block is not None:
         logger.warning("Slot %s was dropped from block %s by a reorg", slot.pk, slot.mined_block)
         with atomic():
-            if _still_open(slot).update(mined_block=None):
+            if _still_open(slot).update(mined_block=None, mined_hash=""):
                 _follow(slot, to=State.SUBMITTED, now=now)
     address = slot.operator.address
     # The usual case, and cheap.
     if chain.nonce(address, block="latest") <= slot.nonce:
         return False
-    known = _hashes(slot)
     if not chain.is_lost(address=address, nonce=slot.nonce, tx_hashes=known):
         return False
     # One that was stored meanwhile may be the one that has the nonce.
-    return _hashes(slot) == known and _bury(slot, now=now)
+    return _hashes([slot])[slot.pk] == known and _bury(slot, now=now)
 
 
-def _hashes(slot: Slot) -> list[str]:
-    return list(slot.attempts.order_by("-seq").values_list("tx_hash", flat=True))
+def _hashes(slots: Collection[Slot]) -> dict[int, list[str]]:
+    """What each slot was signed as, by its key, the newest first."""
+    found: dict[int, list[str]] = {slot.pk: [] for slot in slots}
+    attempts = Attempt.objects.filter(slot__in=found).order_by("-seq")
+    for slot_id, tx_hash in attempts.values_list("slot_id", "tx_hash"):
+        found[slot_id].append(tx_hash)
+    return found
 
 
 def _follow(slot: Slot, *, to: Payout.State, now: datetime) -> None:

@@ -71,8 +71,9 @@ def _reopen(reorg: Reorg, *, now: datetime) -> None:
         free = [one for one in waiting if not _is_elsewhere(one.payout)]
         if lost_slot.reopened_at is not None and not free:
             continue
-        slot.state, slot.closed_at, slot.mined_block = Slot.State.OPEN, None, None
-        slot.save(update_fields=["state", "closed_at", "mined_block"])
+        slot.state, slot.closed_at = Slot.State.OPEN, None
+        slot.mined_block, slot.mined_hash = None, ""
+        slot.save(update_fields=["state", "closed_at", "mined_block", "mined_hash"])
         # As if never sent: these bytes are sent at once, before anybody thinks of a higher price.
         slot.attempts.update(first_sent_at=None, last_sent_at=None)
         slot.permits.filter(state=Permit.State.GRANTED).update(state=Permit.State.OPEN)

@@ -123,9 +123,8 @@ def withdraw(wallet: Wallet, amount: int) -> WalletTransaction:
 
 def receipt_of(engine: Engine, payout: Payout) -> Receipt:
     """Of the transaction that a completed payout names."""
-    receipt = engine.chain.receipt(str(payout.tx_hash))
-    assert receipt is not None
-    return receipt
+    tx_hash = str(payout.tx_hash)
+    return engine.chain.receipts([tx_hash])[tx_hash]
 
 
 def status(transaction: WalletTransaction) -> str:

@@ -168,8 +168,7 @@ def test_events_tell_everything_in_the_order_of_the_chain(bench: Bench, chain: W
         (last, 0),
     ]
     assert {event.block_hash for event in events[:4]} == {chain.block_hash(first)}
-    receipt = chain.receipt(events[1].tx_hash)
-    assert receipt is not None
+    receipt = chain.receipts([events[1].tx_hash])[events[1].tx_hash]
     assert receipt.outcomes[unsigned.onchain_id].event == "Failed"
     bench.chain.mine()
     nothing = chain.events(

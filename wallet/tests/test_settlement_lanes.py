@@ -2,6 +2,7 @@
 
 import threading
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from io import StringIO
 from uuid import UUID
@@ -117,15 +118,16 @@ def test_lanes_do_not_prepare_the_same_batch(two):
 
 
 def test_slots_are_looked_at_once_a_block(engine: Engine, monkeypatch):
-    asked, receipt = [], engine.chain.receipt
+    asked: list[str] = []
+    receipts = engine.chain.receipts
     give_bonus(WalletFactory.create())
     engine.tick()
 
-    def overheard(tx_hash: str) -> Receipt | None:
-        asked.append(tx_hash)
-        return receipt(tx_hash)
+    def overheard(tx_hashes: Sequence[str]) -> Mapping[str, Receipt]:
+        asked.extend(tx_hashes)
+        return receipts(tx_hashes)
 
-    monkeypatch.setattr(engine.chain, "receipt", overheard)
+    monkeypatch.setattr(engine.chain, "receipts", overheard)
 
     for _ in range(3):
         engine.tick()

@@ -21,7 +21,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
@@ -90,11 +90,11 @@ class MortalChain(Web3Chain):
             raise
         self._death.at(Point.AFTER_SEND)
 
-    def receipt(self, tx_hash: str) -> Receipt | None:
-        receipt = super().receipt(tx_hash)
-        if receipt is not None and receipt.block_number <= self._finalized:
+    def receipts(self, tx_hashes: Sequence[str]) -> Mapping[str, Receipt]:
+        receipts = super().receipts(tx_hashes)
+        if any(receipt.block_number <= self._finalized for receipt in receipts.values()):
             self._death.at(Point.BEFORE_FINISH)
-        return receipt
+        return receipts
 
 
 class MortalOperator(EnvironmentOperator):
