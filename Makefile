@@ -101,7 +101,7 @@ bench-ledger: setup  ## Measure the ledger: TRANSFERS=5000000 of history, and po
 	@$(VENV) -m benchmarks ledger_posting
 
 .PHONY: bench-settlement
-bench-settlement: setup  ## Measure payouts to finality against one by one: LANES=8
+bench-settlement: setup  ## Measure payouts to finality against one by one: LANES=12
 	@$(VENV) -m benchmarks settlement --lanes $(LANES)
 
 .PHONY: lock
