@@ -9,7 +9,7 @@ BOTS ?= 20
 TRANSFERS ?= 5000000
 PAYOUTS ?= 1000
 SEED ?= 0
-LANES ?= 8
+LANES ?= 12
 
 VENV := .venv/bin/python
 RUNTIME := requirements.txt
