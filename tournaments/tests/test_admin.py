@@ -9,7 +9,7 @@ from accounts.tests.factories import GameFactory
 from accounts.tests.staff import staff_client
 from kgen.common.admin import OPERATORS, SUPPORT
 from tournaments import cancelling, joining
-from tournaments.admin import next_start
+from tournaments.admin.tournaments import next_start
 from tournaments.models import Participation, Tournament
 from tournaments.tests.factories import TournamentFactory, player, record_score, seat
 from tournaments.tests.world import world

@@ -11,33 +11,27 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from accounts.models import Gamer
 from kgen.common.admin import (
     OPERATORS,
     SUPPORT,
-    Act,
     ConsoleAdmin,
-    Done,
-    ReadOnlyAdmin,
     Table,
-    act,
     badge,
     duration,
     kcash,
     kcash_column,
     link,
     link_column,
-    moment,
     moment_column,
     panel,
 )
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON
-from tournaments import cancelling, leaderboard, lifecycle, settling
+from tournaments import leaderboard, lifecycle
 from tournaments.lifecycle import Schedule
-from tournaments.models import Participation, Tournament, TournamentQuerySet
+from tournaments.models import Tournament, TournamentQuerySet
 
 TOP_OF_BOARD: Final = 20
 NEWEST: Final = 20
@@ -432,194 +426,4 @@ def top_of_board(request: HttpRequest, tournament: Tournament) -> Table:
         columns=["Rank", "Gamer", "Username", "Score", "Prize"],
         rows=rows,
         empty="Nobody has joined yet.",
-    )
-
-
-@panel(Tournament, "Newest participations", order=20)
-def participations_of_tournament(request: HttpRequest, tournament: Tournament) -> Table:
-    newest = tournament.participations.select_related("gamer").order_by("-id")[:NEWEST]
-    every = reverse("admin:tournaments_participation_changelist")
-    rewards = reverse("admin:rewards_reward_changelist")
-    pool = reverse("admin:wallet_ledgeraccount_changelist")
-    return Table(
-        columns=["Gamer", "State", "Joined", "Left", "Score", "Rank", "Prize"],
-        rows=[
-            (
-                link(seat.gamer),
-                seat_badge(seat),
-                moment(seat.joined_at),
-                moment(seat.left_at),
-                "-" if seat.score is None else f"{seat.score:,}",
-                seat.final_rank or "-",
-                kcash(seat.prize),
-            )
-            for seat in newest
-        ],
-        empty="Nobody has joined yet.",
-        links=[
-            (
-                f"{every}?{urlencode({'tournament__id__exact': tournament.pk})}",
-                "All participations",
-            ),
-            (f"{rewards}?{urlencode({'tournament_uid': str(tournament.uid)})}", "Rewards"),
-            (f"{pool}?{urlencode({'q': str(tournament.uid)})}", "Pool in the ledger"),
-        ],
-    )
-
-
-def seat_badge(seat: Participation) -> SafeString:
-    if seat.refund_posting_id is not None:
-        return badge("refunded")
-    if seat.left_at is not None:
-        return badge("left, stake forfeited", bad=True)
-    return badge("in", good=True)
-
-
-# --- Acts ----------------------------------------------------------------------------------------
-
-
-@act(Tournament)
-class Publish(Act[Tournament]):
-    name, label, roles = "publish", "Publish", (OPERATORS,)
-
-    def is_offered(self, tournament: Tournament) -> bool:
-        return tournament.phase in DRAFTS
-
-    def consequences(self, tournament: Tournament) -> list[str]:
-        now = timezone.now()
-        lines = [
-            f"Gamers of {tournament.game} see it from {_at(tournament.schedules_at)} on.",
-            f"They may join from {_at(tournament.lobby_at)} to {_at(tournament.locks_at)}.",
-            f"Scores count from {_at(tournament.starts_at)} to {_at(tournament.ends_at)}.",
-            f"Entry fee ({tournament.entry_fee:,} KCash), seats and times are fixed from then on.",
-        ]
-        if tournament.starts_at <= now:
-            lines.append("Its start is past: it begins at once.")
-        if tournament.locks_at <= now:
-            lines.append("Nobody can join any more, so it will be cancelled at once.")
-        return lines
-
-    def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
-        lifecycle.publish(uid=tournament.uid, now=timezone.now())
-        return Done(f"Published: {tournament}.")
-
-
-@act(Tournament)
-class Settle(Act[Tournament]):
-    name, label, roles = "settle", "Settle now", (OPERATORS,)
-
-    def is_offered(self, tournament: Tournament) -> bool:
-        return tournament.status_at(timezone.now()) == STATUS.REWARDS
-
-    def consequences(self, tournament: Tournament) -> list[str]:
-        pool = leaderboard.price_pool(tournament, stakes=tournament.stakes)
-        return [
-            f"Ranks become final, and the pool of {pool:,} KCash goes out as rewards to claim.",
-            "Without any score above 0 it is cancelled, and every entry fee is given back.",
-            "It happens by itself within seconds of the end; do it here if it has not.",
-        ]
-
-    def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
-        settled = settling.settle(uid=tournament.uid, now=timezone.now())
-        return Done(f"{settled.get_phase_display().capitalize()}: {tournament}.")
-
-
-@act(Tournament)
-class Cancel(Act[Tournament]):
-    name, label, roles = "cancel", "Cancel and refund", (OPERATORS,)
-    is_dangerous = True
-
-    def is_offered(self, tournament: Tournament) -> bool:
-        return tournament.phase in {*DRAFTS, Tournament.Phase.PUBLISHED}
-
-    def consequences(self, tournament: Tournament) -> list[str]:
-        held = tournament.stakes
-        if not held:
-            return ["Nobody has joined: nothing is given back.", "It cannot be undone."]
-        lines = [
-            f"Participants: {tournament.entrants:,}. They can neither play on nor win.",
-            f"Entry fees to give back: {held:,}, of {tournament.entry_fee:,} KCash each.",
-            f"Refund in all: {held * tournament.entry_fee:,} KCash, to where it came from.",
-        ]
-        if held > tournament.entrants:
-            gone = held - tournament.entrants
-            lines.insert(2, f"Of these, forfeited by gamers who left: {gone:,}.")
-        return [*lines, "Refunds follow within seconds. It cannot be undone."]
-
-    def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
-        cancelling.cancel(uid=tournament.uid, now=timezone.now())
-        return Done(f"Cancelled: {tournament}. Entry fees are being given back.")
-
-
-def _at(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
-# --- Participations ------------------------------------------------------------------------------
-
-
-@admin.register(Participation)
-class ParticipationAdmin(ReadOnlyAdmin[Participation]):
-    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
-    list_display = ["whose", "in_what", "state", "points", "final_rank", "won", "joined", "went"]
-    list_display_links = ["joined"]
-    list_select_related = ["gamer", "tournament"]
-    search_fields = ["gamer__gamer_id__exact", "tournament__uid__exact"]
-    search_help_text = "Gamer id or tournament id"
-    ordering = ["-id"]
-    sortable_by = ()
-    readonly_fields = [
-        "whose",
-        "in_what",
-        "state",
-        "points",
-        "reached",
-        "final_rank",
-        "won",
-        "joined",
-        "went",
-        "fee_posting_id",
-        "refund_posting_id",
-    ]
-
-    whose = link_column("gamer")
-    in_what = link_column("tournament")
-    won = kcash_column("prize", "prize")
-    joined = moment_column("joined_at", "joined")
-    went = moment_column("left_at", "left")
-    reached = moment_column("reached_at", "score reached")
-
-    def title_of(self, row: Participation) -> str:
-        return f"{row.gamer} in {row.tournament}"
-
-    @admin.display(description="state")
-    def state(self, seat: Participation) -> SafeString:
-        return seat_badge(seat)
-
-    @admin.display(description="score")
-    def points(self, seat: Participation) -> str:
-        return "-" if seat.score is None else f"{seat.score:,}"
-
-
-@panel(Gamer, "Tournaments", order=20)
-def tournaments_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
-    seats = gamer.participations.select_related("tournament").order_by("-joined_at")[:NEWEST]
-    every = reverse("admin:tournaments_participation_changelist")
-    return Table(
-        columns=["Tournament", "Status", "State", "Entry fee", "Score", "Rank", "Prize", "Joined"],
-        rows=[
-            (
-                link(seat.tournament),
-                status_badge(seat.tournament),
-                seat_badge(seat),
-                kcash(seat.tournament.entry_fee),
-                "-" if seat.score is None else f"{seat.score:,}",
-                seat.final_rank or "-",
-                kcash(seat.prize),
-                moment(seat.joined_at),
-            )
-            for seat in seats
-        ],
-        empty="None joined yet.",
-        links=[(f"{every}?{urlencode({'gamer__id__exact': gamer.pk})}", "All tournaments")],
     )
