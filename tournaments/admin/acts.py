@@ -1,22 +1,15 @@
 """What operators do with a tournament: each act shows first what will come of it."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from django.http import HttpRequest
 from django.utils import timezone
 
-from kgen.common.admin import (
-    OPERATORS,
-    Act,
-    Done,
-    act,
-)
+from kgen.common.admin import OPERATORS, Act, Done, act
 from tournaments import cancelling, leaderboard, lifecycle, settling
+from tournaments.admin.tournaments import DRAFTS, STATUS
 from tournaments.models import Tournament
-
-DRAFTS: Final = (Tournament.Phase.SETUP, Tournament.Phase.PREPARATION)
-STATUS: Final = Tournament.Status
 
 
 @act(Tournament)

@@ -34,7 +34,6 @@ from tournaments.lifecycle import Schedule
 from tournaments.models import Tournament, TournamentQuerySet
 
 TOP_OF_BOARD: Final = 20
-NEWEST: Final = 20
 
 # The usual rhythm (API contract, section 1).
 LENGTH: Final = timedelta(hours=24)
