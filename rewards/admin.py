@@ -44,8 +44,8 @@ NEWEST: Final = 20
 @admin.register(Reward)
 class RewardAdmin(ReadOnlyAdmin[Reward]):
     roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
-    list_display = ["how_much", "whose", "game", "what_for", "claimed_or_not", "since", "until"]
-    list_select_related = ["gamer__game"]
+    list_display = ["how_much", "whose", "of_game", "what_for", "claimed_or_not", "since", "until"]
+    list_select_related = ["gamer", "game"]
     list_filter = ["status", "source"]
     search_fields = [
         "uid__exact",
@@ -59,7 +59,7 @@ class RewardAdmin(ReadOnlyAdmin[Reward]):
     readonly_fields = [
         "how_much",
         "whose",
-        "game",
+        "of_game",
         "what_for",
         "claimed_or_not",
         "granted",
@@ -73,7 +73,7 @@ class RewardAdmin(ReadOnlyAdmin[Reward]):
 
     how_much = kcash_column("amount", "reward")
     whose = link_column("gamer")
-    game = link_column("gamer__game", "game")
+    of_game = link_column("game")
     granted = moment_column("created_at", "granted")
     claimed = moment_column("claimed_at", "claimed")
     expires = moment_column("expires_at", "expires")
@@ -139,16 +139,25 @@ def names_of_promises(gamer_id: int, promises: Sequence[timeline.Promise]) -> di
     return {posting_id: names[key] for posting_id, key in keys.items() if key in names}
 
 
+# What staff may grant; a tournament's prizes come from its settlement alone.
+SOURCES: Final = [
+    (source.value, source.label)
+    for source in Reward.Source
+    if source is not Reward.Source.TOURNAMENT
+]
+
+
 class GrantForm(ReasonForm):
+    source = forms.ChoiceField(choices=SOURCES, initial=Reward.Source.PROMOTION)
     amount = forms.IntegerField(
         min_value=1, max_value=LARGEST_AMOUNT_IN_JSON, help_text="KCash, whole units."
     )
     reference = forms.CharField(
         max_length=128,
         help_text="Names this one reward, for example a ticket and the gamer: "
-        "the same reference is never paid twice.",
+        "a game never pays the same reference twice.",
     )
-    field_order = ["amount", "reference", "reason"]
+    field_order = ["amount", "source", "reference", "reason"]
 
 
 @act(Gamer)
@@ -163,9 +172,10 @@ class GrantReward(Act[Gamer]):
         ]
 
     def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
-        source, reference = Reward.Source.PROMOTION, data["reference"]
+        source, reference = Reward.Source(data["source"]), data["reference"]
+        granted = Reward.objects.filter(game=gamer.game_id, source=source, reference=reference)
         # Granting the same again is no mistake for a program; a person wants to be told.
-        if Reward.objects.filter(source=source, reference=reference).exists():
+        if granted.exists():
             raise granting.ReferenceTaken
         reward = granting.grant(
             gamer=gamer,

@@ -31,13 +31,14 @@ def grant(
 ) -> Reward:
     """Promise a gamer KCash from outside a tournament, set aside from the treasury at once.
 
-    Granting the same again returns the first reward. Refuses with ReferenceTaken if the reference
-    was used for another gamer or amount.
+    Granting the same again returns the first reward. Refuses with ReferenceTaken if the gamer's game
+    used the reference for another gamer or amount.
     """
     # The gamer's wallet is the lock of all their money; it lets the same grant in only one by one.
     wallet = custody.lock(custody.wallet_of(gamer).pk)
     posting_id = uuid7()
     reward, is_new = Reward.objects.get_or_create(
+        game_id=gamer.game_id,
         source=source,
         reference=reference,
         defaults={
@@ -59,6 +60,7 @@ def grant(
 @requires_transaction
 def record_prizes(
     *,
+    game_id: int,
     tournament_uid: UUID,
     tournament_title: str,
     prizes: Sequence[tuple[int, int]],
@@ -72,6 +74,7 @@ def record_prizes(
         [
             Reward(
                 gamer_id=gamer,
+                game_id=game_id,
                 amount=amount,
                 source=Reward.Source.TOURNAMENT,
                 reference=f"{tournament_uid}/{rank}",

@@ -21,6 +21,7 @@ class Reward(models.Model):
     class Source(models.TextChoices):
         TOURNAMENT = "TOURNAMENT"
         PROMOTION = "PROMOTION"
+        ACHIEVEMENT = "ACHIEVEMENT"
 
     class Status(models.TextChoices):
         UNCLAIMED = "UNCLAIMED"
@@ -28,6 +29,10 @@ class Reward(models.Model):
 
     uid = models.UUIDField(default=uuid7, unique=True, editable=False)
     gamer = models.ForeignKey("accounts.Gamer", on_delete=models.PROTECT, related_name="rewards")
+    # The gamer's, for ever: each game gives its own references.
+    game = models.ForeignKey(
+        "accounts.Game", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     amount = AmountField()
     source = models.CharField(max_length=20, choices=Source)
     reference = models.CharField(max_length=128)
@@ -54,7 +59,9 @@ class Reward(models.Model):
             ),
         ]
         constraints = [
-            models.UniqueConstraint(fields=["source", "reference"], name="reward_granted_once"),
+            models.UniqueConstraint(
+                fields=["game", "source", "reference"], name="reward_granted_once"
+            ),
             models.CheckConstraint(name="reward_amount_positive", condition=Q(amount__gt=0)),
             models.CheckConstraint(
                 name="reward_of_tournament_whole",

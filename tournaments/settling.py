@@ -105,6 +105,7 @@ def _pay(
     finish_posting_id = uuid7()
     winners = list(zip(standings, distribution.prizes, strict=False))
     granting.record_prizes(
+        game_id=tournament.game_id,
         tournament_uid=tournament.uid,
         tournament_title=tournament.title,
         prizes=[(standing.gamer_id, prize) for standing, prize in winners],

@@ -29,7 +29,11 @@ def prize(
     with transaction.atomic():
         fill(custody.wallet_of(gamer), ledger.Bucket.CLAIMABLE, amount)
         granting.record_prizes(
-            tournament_uid=uid, tournament_title=title, prizes=[(gamer.pk, amount)], now=now
+            game_id=gamer.game_id,
+            tournament_uid=uid,
+            tournament_title=title,
+            prizes=[(gamer.pk, amount)],
+            now=now,
         )
     return Reward.objects.get(tournament_uid=uid)
 

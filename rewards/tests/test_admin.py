@@ -27,16 +27,22 @@ def test_grant_sets_a_reward_aside_and_is_logged(now):
     operator, gamer = staff_client(OPERATORS), winner()
 
     operator.post(
-        grant_page(gamer), {"amount": "1250", "reference": "ticket-77", "reason": "lost a match"}
+        grant_page(gamer),
+        {
+            "amount": "1250",
+            "source": "ACHIEVEMENT",
+            "reference": "ticket-77",
+            "reason": "lost a match",
+        },
     )
 
     reward = Reward.objects.get()
-    assert (reward.gamer, reward.amount, reward.source) == (gamer, 1250, "PROMOTION")
+    assert (reward.gamer, reward.amount, reward.source) == (gamer, 1250, "ACHIEVEMENT")
     assert (reward.reference, reward.status) == ("ticket-77", "UNCLAIMED")
     assert claimable(gamer) == 1250
     assert (
         LogEntry.objects.get().get_change_message()
-        == "Grant a reward (amount 1250, reference ticket-77): lost a match"
+        == "Grant a reward (amount 1250, source ACHIEVEMENT, reference ticket-77): lost a match"
     )
 
 
@@ -54,7 +60,13 @@ def test_grant_refuses_a_reference_used_before(now):
     promotion(gamer, 5, now=now, reference="ticket-77")
 
     response = operator.post(
-        grant_page(gamer), {"amount": "5", "reference": "ticket-77", "reason": "again"}
+        grant_page(gamer),
+        {
+            "amount": "5",
+            "source": "PROMOTION",
+            "reference": "ticket-77",
+            "reason": "again",
+        },
     )
 
     assert response.context["form"].non_field_errors() == ["This reference names another reward."]
@@ -69,6 +81,7 @@ def test_grant_refuses_a_reference_used_before(now):
         ({"amount": "-5"}, "amount"),
         ({"amount": "1.5"}, "amount"),
         ({"amount": "9007199254740992"}, "amount"),
+        ({"source": "TOURNAMENT"}, "source"),
         ({"reference": ""}, "reference"),
         ({"reference": "x" * 129}, "reference"),
         ({"reason": ""}, "reason"),
@@ -78,7 +91,8 @@ def test_grant_refuses_what_makes_no_sense(now, fields, field):
     operator, gamer = staff_client(OPERATORS), winner()
 
     response = operator.post(
-        grant_page(gamer), {"amount": "5", "reference": "r", "reason": "why", **fields}
+        grant_page(gamer),
+        {"amount": "5", "source": "PROMOTION", "reference": "r", "reason": "why", **fields},
     )
 
     assert list(response.context["form"].errors) == [field]
@@ -151,6 +165,7 @@ def test_wallet_page_names_what_was_promised_to_its_gamer(now):
         remainder=0,
     )
     granting.record_prizes(
+        game_id=gamer.game_id,
         tournament_uid=uid,
         tournament_title="Daily Carrom",
         prizes=[(rival.pk, 60), (gamer.pk, 40)],

@@ -45,7 +45,8 @@ def test_the_same_grant_again_is_the_same_reward(now):
 
 
 def test_a_reference_of_another_reward_is_refused(now):
-    gamer, other = winner(), winner()
+    gamer = winner()
+    other = winner(gamer.game)
     promotion(gamer, 25, now=now)
 
     for changed in ((gamer, 26), (other, 25)):
@@ -56,12 +57,36 @@ def test_a_reference_of_another_reward_is_refused(now):
     assert (claimable(gamer), claimable(other)) == (25, 0)
 
 
+def test_each_game_and_each_source_has_references_of_its_own(now):
+    gamer, other = winner(), winner()
+    promotion(gamer, 25, now=now)
+
+    promotion(other, 30, now=now)
+    granting.grant(
+        gamer=gamer,
+        amount=35,
+        source=Reward.Source.ACHIEVEMENT,
+        reference="welcome-week",
+        now=now,
+    )
+
+    assert list(
+        Reward.objects.order_by("id").values_list("game", "source", "reference", "amount")
+    ) == [
+        (gamer.game_id, "PROMOTION", "welcome-week", 25),
+        (other.game_id, "PROMOTION", "welcome-week", 30),
+        (gamer.game_id, "ACHIEVEMENT", "welcome-week", 35),
+    ]
+    assert (claimable(gamer), claimable(other)) == (60, 30)
+
+
 def test_prizes_are_recorded_once(now):
     gamer = winner()
     reward = prize(gamer, 60, now=now)
 
     with pytest.raises(IntegrityError, match="reward_granted_once"), transaction.atomic():
         granting.record_prizes(
+            game_id=gamer.game_id,
             tournament_uid=UUID(str(reward.tournament_uid)),
             tournament_title="Daily",
             prizes=[(gamer.pk, 60)],
@@ -69,6 +94,7 @@ def test_prizes_are_recorded_once(now):
         )
 
     assert Reward.objects.get() == reward
+    assert reward.game_id == gamer.game_id
 
 
 def grant_reward(gamer, **changed):
@@ -92,6 +118,14 @@ def test_grant_reward_prints_the_id_each_time(now):
     assert claimable(gamer) == 25
 
 
+def test_grant_reward_names_the_source(now):
+    gamer = winner()
+
+    grant_reward(gamer, **{"--source": "achievement"})
+
+    assert Reward.objects.get().source == "ACHIEVEMENT"
+
+
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
@@ -101,6 +135,7 @@ def test_grant_reward_prints_the_id_each_time(now):
         ({"--amount": "9" * 5000}, "out of range"),
         ({"--reference": ""}, "1 to 128"),
         ({"--reference": "x" * 129}, "1 to 128"),
+        ({"--source": "tournament"}, "invalid choice"),
         ({"--amount": "26"}, "names another reward"),
     ],
 )

@@ -24,6 +24,12 @@ class Command(BaseCommand):
         reference = arguments.text(at_most=128)
         parser.add_argument("--amount", required=True, type=amount, help="KCash, above 0")
         parser.add_argument("--reference", required=True, type=reference, help="names the reward")
+        parser.add_argument(
+            "--source",
+            type=str.upper,
+            choices=[Reward.Source.PROMOTION.value, Reward.Source.ACHIEVEMENT.value],
+            default=Reward.Source.PROMOTION.value,
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         gamer = Gamer.objects.filter(
@@ -36,7 +42,7 @@ class Command(BaseCommand):
             reward = granting.grant(
                 gamer=gamer,
                 amount=options["amount"],
-                source=Reward.Source.PROMOTION,
+                source=Reward.Source(options["source"]),
                 reference=options["reference"],
                 now=timezone.now(),
             )
