@@ -96,6 +96,11 @@ def status_of(refusal: type[Refusal]) -> int:
     return next(STATUS_OF_KIND[kind] for kind in refusal.__mro__ if kind in STATUS_OF_KIND)
 
 
+def refusal_of(error: ValidationError) -> InvalidRequest:
+    """A serializer's complaint as the contract's refusal: each field with its first reason."""
+    return InvalidRequest(dict(_reasons(error.detail)))
+
+
 def exception_handler(exception: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """The answer to whatever an API view raised; what nobody expected is a 500 with its trace."""
     request: Request = context["request"]
@@ -103,8 +108,7 @@ def exception_handler(exception: Exception, context: Mapping[str, Any]) -> HttpR
         case Refusal():
             return refusal_response(request, exception)
         case ValidationError():
-            fields = dict(_reasons(exception.detail))
-            return refusal_response(request, InvalidRequest(fields))
+            return refusal_response(request, refusal_of(exception))
         case APIException():
             return plain_response(request, exception.status_code)
         case Http404():

@@ -28,6 +28,7 @@ from kgen.common.errors import Refusal
 Handler = Callable[..., Response]
 Hook = Callable[[], None]
 
+JSON = "application/json"
 # Of a body that is refused for its size.
 _MOST_READ_AWAY = 2**20
 
@@ -99,12 +100,21 @@ class ApiViewSet(ViewSet):
         raw = self.request._request.body
         if not raw:
             return {}
-        if not _is_json_in_utf8(self.request._request):
+        if self.media_type() != JSON:
             raise UnsupportedMediaType
         value = strict_json.loads(raw)
         if not isinstance(value, dict):
             raise InvalidRequest({"body": "Give a JSON object."})
         return value
+
+    def media_type(self) -> str:
+        """What the body says it is; nothing said counts as JSON. Only UTF-8 is read."""
+        request = self.request._request
+        kind, _, _ = (request.META.get("CONTENT_TYPE") or JSON).partition(";")
+        charset = (request.content_params or {}).get("charset", "utf-8")
+        if charset.lower() not in ("utf-8", "utf8"):
+            raise UnsupportedMediaType
+        return kind.strip().lower()
 
     def query(self, serializer: type[BaseSerializer[Any]]) -> Any:
         """The query string, through `serializer`."""
@@ -208,14 +218,3 @@ def replay(*, status: int, body: bytes) -> HttpResponse:
     response = HttpResponse(body, status=status, content_type="application/json")
     response["Idempotent-Replayed"] = "true"
     return response
-
-
-def _is_json_in_utf8(request: HttpRequest) -> bool:
-    """No content type counts as JSON; a charset other than UTF-8 is no JSON."""
-    kind = request.META.get("CONTENT_TYPE") or "application/json"
-    media_type, _, _ = kind.partition(";")
-    charset = request.content_params.get("charset", "utf-8") if request.content_params else "utf-8"
-    return media_type.strip().lower() == "application/json" and charset.lower() in (
-        "utf-8",
-        "utf8",
-    )
