@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection, transaction
 from psycopg2.extras import Json
 
-from accounts.models import Gamer
+from accounts.models import Game, Gamer
 from kgen.common.errors import Forbidden, Invalid
 from tournaments import joining, scoring
 from tournaments.lifecycle import TournamentNotFound
@@ -64,12 +64,10 @@ def receive(*, gamer: Gamer, event: Event, now: datetime) -> None:
     An equal event of the last seven days has no effect. Refuses with TimestampInFuture,
     PlayerMismatch, and whatever joining and scoring refuse; nothing is then stored either.
     """
-    if event.occurred_at > now + settings.FUTURE_CLOCK_TOLERANCE:
-        raise TimestampInFuture(details={"reason": "TIMESTAMP_IN_FUTURE"})
+    refuse_wrong_stamp(event, now=now)
     if event.player_id != gamer.gamer_id:
         raise PlayerMismatch
-    if event.game_slug is not None and event.game_slug != gamer.game.game_uid:
-        raise PlayerMismatch
+    refuse_other_game(event, game=gamer.game)
     if not _store(gamer=gamer, event=event, now=now):
         return
 
@@ -86,6 +84,18 @@ def receive(*, gamer: Gamer, event: Event, now: datetime) -> None:
             body_hash=event.body_hash,
             now=now,
         )
+
+
+def refuse_wrong_stamp(event: Event, *, now: datetime) -> None:
+    """Raises TimestampInFuture."""
+    if event.occurred_at > now + settings.FUTURE_CLOCK_TOLERANCE:
+        raise TimestampInFuture(details={"reason": "TIMESTAMP_IN_FUTURE"})
+
+
+def refuse_other_game(event: Event, *, game: Game) -> None:
+    """Raises PlayerMismatch."""
+    if event.game_slug is not None and event.game_slug != game.game_uid:
+        raise PlayerMismatch
 
 
 def _store(*, gamer: Gamer, event: Event, now: datetime) -> bool:

@@ -1,5 +1,6 @@
 """The wire's words for tournaments, boards and events (API contract, section 3)."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -15,11 +16,16 @@ from kgen.common.api.fields import (
     StrictTextField,
     TextOrIntegerField,
 )
+from kgen.common.errors import Refusal
 from kgen.common.identifiers import uuid_of
+from tournaments.event_batches import Outcome
 from tournaments.eventing import Event
 from tournaments.leaderboard import Leaderboard
 from tournaments.models import Tournament
 from tournaments.statistics import PlayedTournament
+
+# In one batch.
+MOST_EVENTS = 1000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # A timestamp below this is in seconds: as milliseconds it would be before March 1973.
@@ -106,16 +112,19 @@ class EventRequestSerializer(serializers.Serializer[None]):
             raise serializers.ValidationError({"metadata": {"tournamentId": "Needed for a score."}})
         return attrs
 
-    def event(self) -> Event:
-        """The event in our words; of its metadata unknown keys are kept too."""
-        known = self.validated_data
+    def event_of(self, sent: Any) -> Event:
+        """The event in our words; of its metadata unknown keys are kept too.
+
+        Raises ValidationError.
+        """
+        known = self.run_validation(sent)
         metadata, payload = known["metadata"], known["payload"]
         return Event(
-            body_hash=sha256(strict_json.canonical(self.initial_data)).digest(),
+            body_hash=sha256(strict_json.canonical(sent)).digest(),
             occurred_at=_instant(known["timestamp"]),
             player_id=metadata["playerId"],
             game_slug=metadata.get("gameId"),
-            metadata=self.initial_data["metadata"],
+            metadata=sent["metadata"],
             payload=payload,
             tournament_uid=uuid_of(metadata.get("tournamentId", "")),
             score=payload["score"]["value"] if "score" in payload else None,
@@ -123,6 +132,14 @@ class EventRequestSerializer(serializers.Serializer[None]):
                 uuid_of(text) for text in payload.get("tournamentJoined", {}).get("value", [])
             ),
         )
+
+
+class EventBatchRequestSerializer(serializers.Serializer[None]):
+    """For the schema; each event is read alone, so that a wrong one is answered alone."""
+
+    events = serializers.ListField(
+        child=EventRequestSerializer(), min_length=1, max_length=MOST_EVENTS
+    )
 
 
 def _instant(timestamp: int) -> datetime:
@@ -257,6 +274,39 @@ class PlayedTournamentSerializer(serializers.Serializer[Any]):
         if played.is_cancelled:
             return "Refunded"
         return "Won" if played.prize > 0 else "You Lost"
+
+
+class RejectedEventSerializer(serializers.Serializer[None]):
+    index = serializers.IntegerField(help_text="Its place among the events sent, from 0 on.")
+    error = serializers.CharField(help_text="As a single event's `error`.")
+    message = serializers.CharField()
+
+
+class EventBatchSerializer(serializers.Serializer[None]):
+    accepted = serializers.IntegerField()
+    duplicates = serializers.IntegerField(help_text="Equal to an event of the last 7 days.")
+    rejected = RejectedEventSerializer(many=True)
+
+
+def shown_batch(outcomes: Sequence[Outcome | Refusal]) -> dict[str, object]:
+    """The answer as `EventBatchSerializer` describes it."""
+    return {
+        "accepted": outcomes.count(Outcome.ACCEPTED),
+        "duplicates": outcomes.count(Outcome.DUPLICATE),
+        "rejected": [
+            {"index": index, "error": outcome.code, "message": _message_of(outcome)}
+            for index, outcome in enumerate(outcomes)
+            if isinstance(outcome, Refusal)
+        ],
+    }
+
+
+def _message_of(refusal: Refusal) -> str:
+    """The sentence, and what is wrong with which field, for which a single answer has a place."""
+    fields = refusal.details.get("fields")
+    if not isinstance(fields, dict):
+        return str(refusal)
+    return " ".join([str(refusal), *(f"{name}: {reason}" for name, reason in fields.items())])
 
 
 class MessageSerializer(serializers.Serializer[None]):

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from tournaments.api.views import (
+    EventBatchViewSet,
     EventingViewSet,
     LeaderboardViewSet,
     StatisticsViewSet,
@@ -9,6 +10,7 @@ from tournaments.api.views import (
 
 urlpatterns = [
     path("eventing", EventingViewSet.as_view({"post": "receive"})),
+    path("eventing/_batch", EventBatchViewSet.as_view({"post": "receive"})),
     path("tournaments/_active", TournamentViewSet.as_view({"get": "active"})),
     path("tournaments/_session", TournamentViewSet.as_view({"get": "joined"})),
     path("tournaments/<str:uid>", TournamentViewSet.as_view({"get": "retrieve"})),

@@ -1,17 +1,34 @@
 from uuid import UUID
 
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.views import GamerViewSet
+from accounts.api.views import GamerViewSet, GameViewSet
+from kgen.common import strict_json
+from kgen.common.api.exceptions import InvalidRequest, UnsupportedMediaType, refusal_of
 from kgen.common.api.schema import refuses
+from kgen.common.api.views import JSON
+from kgen.common.errors import Refusal
 from kgen.common.identifiers import uuid_of
-from tournaments import eventing, joining, leaderboard, lifecycle, listing, statistics
+from tournaments import (
+    event_batches,
+    eventing,
+    joining,
+    leaderboard,
+    lifecycle,
+    listing,
+    statistics,
+)
 from tournaments.api.serializers import (
+    MOST_EVENTS,
     ActiveQuerySerializer,
     AroundQuerySerializer,
+    EventBatchRequestSerializer,
+    EventBatchSerializer,
     EventRequestSerializer,
     HistoricQuerySerializer,
     JoinRequestSerializer,
@@ -21,10 +38,14 @@ from tournaments.api.serializers import (
     MessageSerializer,
     PlayedTournamentSerializer,
     TournamentSerializer,
+    shown_batch,
     shown_board,
 )
+from tournaments.eventing import Event
 from tournaments.models import Tournament
 from wallet import entry_fees
+
+NDJSON = "application/x-ndjson"
 
 
 class EventingViewSet(GamerViewSet):
@@ -45,10 +66,61 @@ class EventingViewSet(GamerViewSet):
     )
     def receive(self, request: Request) -> Response:
         """Tell what happened in the game; an equal event is taken once."""
-        told = EventRequestSerializer(data=self.json_body())
-        told.is_valid(raise_exception=True)
-        eventing.receive(gamer=self.caller.gamer, event=told.event(), now=timezone.now())
+        event = EventRequestSerializer().event_of(self.json_body())
+        eventing.receive(gamer=self.caller.gamer, event=event, now=timezone.now())
         return Response(True)
+
+
+class EventBatchViewSet(GameViewSet):
+    largest_body = 1024 * 1024
+
+    @extend_schema(
+        operation_id="send_events",
+        request={JSON: EventBatchRequestSerializer, NDJSON: OpenApiTypes.STR},
+        responses=EventBatchSerializer,
+    )
+    def receive(self, request: Request) -> Response:
+        """Tell what happened to many gamers, 1 to 1000 events; each is taken or rejected alone.
+
+        As JSON, or as `application/x-ndjson` with one event a line. An event is rejected as it would
+        be refused if it were sent alone with its gamer's token, with PLAYER_MISMATCH where the gamer
+        is unknown, and with BAD_REQUEST where it is not JSON or carries `tournamentJoined`.
+        """
+        serializer = EventRequestSerializer()
+        outcomes = event_batches.receive(
+            game=self.game,
+            events=[_event_of(sent, serializer) for sent in self._sent()],
+            now=timezone.now(),
+        )
+        return Response(shown_batch(outcomes))
+
+    def _sent(self) -> list[strict_json.Read]:
+        raw, kind = self.request._request.body, self.media_type()
+        if kind == NDJSON:
+            sent = [_line(line) for line in raw.split(b"\n") if line.strip()]
+        elif kind == JSON:
+            sent = strict_json.loads_many(raw, under="events")
+        else:
+            raise UnsupportedMediaType
+        if not 1 <= len(sent) <= MOST_EVENTS:
+            raise InvalidRequest({"events": f"Give 1 to {MOST_EVENTS} events."})
+        return sent
+
+
+def _line(raw: bytes) -> strict_json.Read:
+    try:
+        return strict_json.loads(raw)
+    except strict_json.BrokenJson as refusal:
+        return refusal
+
+
+def _event_of(sent: strict_json.Read, serializer: EventRequestSerializer) -> Event | Refusal:
+    if isinstance(sent, strict_json.BrokenJson):
+        return sent
+    try:
+        return serializer.event_of(sent)
+    except ValidationError as error:
+        return refusal_of(error)
 
 
 class TournamentViewSet(GamerViewSet):

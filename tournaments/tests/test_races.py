@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from django.utils import timezone
 from accounts.tests.factories import GameFactory
 from accounts.tests.threads import wait_until_blocked
 from rewards import claiming
-from tournaments import cancelling, eventing, joining, scoring, settling
+from tournaments import cancelling, event_batches, eventing, joining, scoring, settling
+from tournaments.event_batches import Outcome
 from tournaments.models import GameEvent, Participation, Tournament
 from tournaments.tests.factories import TournamentFactory, player, record_score, seat
 from tournaments.tests.world import buckets, pool_balance
@@ -85,6 +87,68 @@ def test_joins_of_two_tournaments_spend_no_more_than_there_is():
 
     assert sorted(results) == ["InsufficientBalance"] * 4 + ["joined"] * 2
     assert buckets(gamer) == (5, 0, 0, 0)
+
+
+def events_of(seats, *, now, each=3):
+    """So many scores of each seat, as they are received."""
+    return [
+        eventing.Event(
+            body_hash=sha256(f"{taken.pk} {number}".encode()).digest(),
+            occurred_at=now - timedelta(seconds=number),
+            player_id=taken.gamer.gamer_id,
+            game_slug=None,
+            metadata={},
+            payload={},
+            tournament_uid=taken.tournament.uid,
+            score=number,
+            joined_uids=(),
+        )
+        for number in range(each)
+        for taken in seats
+    ]
+
+
+def test_equal_batches_in_parallel_have_one_effect():
+    now = timezone.now()
+    tournament = TournamentFactory.create(now=now)
+    events = events_of([seat(tournament) for _ in range(4)], now=now)
+    orders = [events, events[::-1], events[5:] + events[:5], events[::-2] + events[::2], events]
+
+    results = at_once(
+        *(
+            partial(event_batches.receive, game=tournament.game, events=one, now=now)
+            for one in orders
+        )
+    )
+
+    outcomes = [outcome for result in results for outcome in result]
+    assert outcomes.count(Outcome.ACCEPTED) == len(events)
+    assert outcomes.count(Outcome.DUPLICATE) == 4 * len(events)
+    assert GameEvent.objects.count() == len(events)
+    assert set(Participation.objects.values_list("score", "reached_at")) == {(0, now)}
+
+
+def test_batches_and_single_events_do_not_wait_for_each_other_for_ever():
+    now = timezone.now()
+    tournament = TournamentFactory.create(now=now)
+    seats = [seat(tournament) for _ in range(4)]
+    events = events_of(seats, now=now)
+    gamers = {taken.gamer.gamer_id: taken.gamer for taken in seats}
+
+    def one_by_one(some):
+        for event in some:
+            eventing.receive(gamer=gamers[event.player_id], event=event, now=now)
+
+    results = at_once(
+        partial(event_batches.receive, game=tournament.game, events=events, now=now),
+        partial(one_by_one, events),
+        partial(event_batches.receive, game=tournament.game, events=events[::-1], now=now),
+        partial(one_by_one, events[::-1]),
+    )
+
+    assert [result for result in results if isinstance(result, str)] == []
+    assert GameEvent.objects.count() == len(events)
+    assert set(Participation.objects.values_list("score", "reached_at")) == {(0, now)}
 
 
 def test_an_equal_event_in_parallel_is_acted_on_once():
