@@ -34,6 +34,11 @@ app.conf.beat_schedule = {
         "schedule": 1.0,
         "options": {"expires": 10},
     },
+    "expire rewards": {
+        "task": "rewards.tasks.expire_rewards",
+        "schedule": 5.0,
+        "options": {"expires": 10},
+    },
     "make the ledger's months ahead": {
         "task": "wallet.tasks.make_ledger_partitions",
         "schedule": 6 * 3600.0,

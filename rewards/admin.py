@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.widgets import AdminSplitDateTime
 from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
@@ -98,6 +99,8 @@ def what_for(reward: Reward) -> str:
 def reward_badge(reward: Reward) -> SafeString:
     if reward.status == Reward.Status.UNCLAIMED:
         return badge("to claim", busy=True)
+    if reward.status == Reward.Status.EXPIRED:
+        return badge("expired")
     return badge("claimed", good=True)
 
 
@@ -123,17 +126,18 @@ def rewards_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
 
 @timeline.names_promises
 def names_of_promises(gamer_id: int, promises: Sequence[timeline.Promise]) -> dict[UUID, str]:
-    """A grant's posting is one reward's own; a pool's is that of each of its winners."""
+    """A grant's and an expiry's posting is one reward's own; a pool's is that of all its winners."""
+    posting_ids = [one.posting_id for one in promises]
     rewards = Reward.objects.filter(
-        Q(grant_posting_id__in=[one.posting_id for one in promises])
+        Q(grant_posting_id__in=posting_ids)
+        | Q(expiry_posting_id__in=posting_ids)
         | Q(tournament_uid__in=[one.tournament_uid for one in promises if one.tournament_uid]),
         gamer=gamer_id,
     )
     names = {
-        reward.tournament_uid or reward.grant_posting_id: (
-            f"rank {reward.rank} in {reward.tournament_title}" if reward.rank else reward.reference
-        )
+        key: f"rank {reward.rank} in {reward.tournament_title}" if reward.rank else reward.reference
         for reward in rewards
+        for key in (reward.tournament_uid or reward.grant_posting_id, reward.expiry_posting_id)
     }
     keys = {one.posting_id: one.tournament_uid or one.posting_id for one in promises}
     return {posting_id: names[key] for posting_id, key in keys.items() if key in names}
@@ -157,7 +161,13 @@ class GrantForm(ReasonForm):
         help_text="Names this one reward, for example a ticket and the gamer: "
         "a game never pays the same reference twice.",
     )
-    field_order = ["amount", "source", "reference", "reason"]
+    expires_at = forms.SplitDateTimeField(
+        required=False,
+        label="Expires (UTC)",
+        widget=AdminSplitDateTime,
+        help_text="Not claimed by then, it goes back to the treasury. Empty: never.",
+    )
+    field_order = ["amount", "source", "reference", "expires_at", "reason"]
 
 
 @act(Gamer)
@@ -182,6 +192,7 @@ class GrantReward(Act[Gamer]):
             amount=data["amount"],
             source=source,
             reference=reference,
+            expires_at=data["expires_at"],
             now=timezone.now(),
         )
         return Done(f"Granted: {reward.amount:,} KCash, for {gamer} to claim.")

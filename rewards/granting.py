@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.models import Gamer
-from kgen.common.errors import Conflict
+from kgen.common.errors import Conflict, Invalid
 from kgen.common.identifiers import uuid7
 from kgen.common.transactions import requires_transaction
 from rewards.models import Reward
@@ -17,6 +17,11 @@ from wallet import claims, custody
 class ReferenceTaken(Conflict):
     code = "REWARD_REFERENCE_TAKEN"
     message = "This reference names another reward."
+
+
+class ExpiresTooSoon(Invalid):
+    code = "REWARD_EXPIRES_TOO_SOON"
+    message = "A reward must expire later than now, or never."
 
 
 @transaction.atomic
@@ -32,7 +37,7 @@ def grant(
     """Promise a gamer KCash from outside a tournament, set aside from the treasury at once.
 
     Granting the same again returns the first reward. Refuses with ReferenceTaken if the gamer's game
-    used the reference for another gamer or amount.
+    used the reference for another gamer or amount, and with ExpiresTooSoon.
     """
     # The gamer's wallet is the lock of all their money; it lets the same grant in only one by one.
     wallet = custody.lock(custody.wallet_of(gamer).pk)
@@ -53,6 +58,8 @@ def grant(
     if (reward.gamer_id, reward.amount) != (gamer.pk, amount):
         raise ReferenceTaken
     if is_new:
+        if expires_at is not None and expires_at <= now:
+            raise ExpiresTooSoon
         claims.promise(wallet=wallet, amount=amount, reference=posting_id)
     return reward
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from kgen.common.identifiers import uuid7
 from kgen.common.money import AmountField
@@ -16,6 +16,9 @@ class RewardQuerySet(models.QuerySet["Reward"]):
             Q(expires_at=None) | Q(expires_at__gt=now)
         )
 
+    def due_to_expire(self, now: datetime) -> Self:
+        return self.filter(status=Reward.Status.UNCLAIMED, expires_at__lte=now)
+
 
 class Reward(models.Model):
     class Source(models.TextChoices):
@@ -26,6 +29,7 @@ class Reward(models.Model):
     class Status(models.TextChoices):
         UNCLAIMED = "UNCLAIMED"
         CLAIMED_SUCCESSFULLY = "CLAIMED_SUCCESSFULLY"
+        EXPIRED = "EXPIRED"
 
     uid = models.UUIDField(default=uuid7, unique=True, editable=False)
     gamer = models.ForeignKey("accounts.Gamer", on_delete=models.PROTECT, related_name="rewards")
@@ -45,6 +49,7 @@ class Reward(models.Model):
     # Null where the tournament's finish posting has paid the prize into the claimable account.
     grant_posting_id = models.UUIDField(null=True, unique=True, editable=False)
     claim_posting_id = models.UUIDField(null=True, unique=True, editable=False)
+    expiry_posting_id = models.UUIDField(null=True, unique=True, editable=False)
     claimed_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
@@ -56,6 +61,11 @@ class Reward(models.Model):
         indexes = [
             models.Index(
                 fields=["gamer"], condition=Q(status="UNCLAIMED"), name="rewards_to_claim"
+            ),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status="UNCLAIMED", expires_at__isnull=False),
+                name="rewards_to_expire",
             ),
         ]
         constraints = [
@@ -71,6 +81,7 @@ class Reward(models.Model):
                     tournament_title__isnull=False,
                     rank__gte=1,
                     grant_posting_id=None,
+                    expires_at=None,
                 )
                 | (
                     ~Q(source="TOURNAMENT")
@@ -82,13 +93,30 @@ class Reward(models.Model):
                     )
                 ),
             ),
+            # Claimed before its time was over, or expired after: never both.
             models.CheckConstraint(
-                name="reward_claim_whole",
-                condition=Q(status="UNCLAIMED", claim_posting_id=None, claimed_at=None)
+                name="reward_ends_once",
+                condition=Q(
+                    status="UNCLAIMED",
+                    claim_posting_id=None,
+                    claimed_at=None,
+                    expiry_posting_id=None,
+                )
+                | (
+                    Q(
+                        status="CLAIMED_SUCCESSFULLY",
+                        claim_posting_id__isnull=False,
+                        claimed_at__isnull=False,
+                        expiry_posting_id=None,
+                    )
+                    & (Q(expires_at=None) | Q(expires_at__gt=F("claimed_at")))
+                )
                 | Q(
-                    status="CLAIMED_SUCCESSFULLY",
-                    claim_posting_id__isnull=False,
-                    claimed_at__isnull=False,
+                    status="EXPIRED",
+                    claim_posting_id=None,
+                    claimed_at=None,
+                    expiry_posting_id__isnull=False,
+                    expires_at__lte=F("updated_at"),
                 ),
             ),
         ]

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -7,20 +9,52 @@ from wallet.ledger import Bucket, Kind, Leg
 from wallet.models import Wallet, WalletTransaction
 
 
+@dataclass(frozen=True)
+class Movement:
+    """Of a reward from outside a tournament; the reference names its posting, made once."""
+
+    wallet_id: int
+    amount: int
+    reference: UUID
+
+
 @requires_transaction
 def promise(*, wallet: Wallet, amount: int, reference: UUID) -> None:
-    """Set a reward from outside a tournament aside for its gamer to claim, once per reference."""
-    ledger.post(
+    """Set a reward aside from the treasury, for its gamer to claim."""
+    promise_each([Movement(wallet.pk, amount, reference)])
+
+
+@requires_transaction
+def promise_each(movements: Sequence[Movement]) -> None:
+    """As `promise` of each."""
+    claimable = _claimable(movements)
+    ledger.post_each(
         [
-            Leg(
-                debit=ledger.TREASURY,
-                credit=ledger.wallet_account(wallet.pk, Bucket.CLAIMABLE),
-                amount=amount,
-                kind=Kind.GRANT,
-            )
-        ],
-        posting_id=reference,
+            (one.reference, Leg(ledger.TREASURY, account, one.amount, Kind.GRANT))
+            for account, one in claimable
+        ]
     )
+
+
+@requires_transaction
+def take_back_each(movements: Sequence[Movement]) -> None:
+    """Give the treasury back what was promised and not claimed in time.
+
+    Raises ledger.InsufficientFunds if a wallet has less to claim than that.
+    """
+    claimable = _claimable(movements)
+    ledger.post_each(
+        [
+            (one.reference, Leg(account, ledger.TREASURY, one.amount, Kind.EXPIRY))
+            for account, one in claimable
+        ]
+    )
+
+
+def _claimable(movements: Sequence[Movement]) -> list[tuple[int, Movement]]:
+    """Each with the account it concerns, in the order in which accounts are locked everywhere."""
+    accounts = ledger.accounts_of_each((one.wallet_id for one in movements), Bucket.CLAIMABLE)
+    return sorted(((accounts[one.wallet_id], one) for one in movements), key=lambda pair: pair[0])
 
 
 @requires_transaction

@@ -5,6 +5,7 @@ gamer's KGeN wallet m/44'/60'/1'/0/index. Nothing in this module can sign; the s
 signer alone, a process of its own (`wallet.settlement.signer`).
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from django.conf import settings
@@ -42,6 +43,14 @@ def wallet_of(gamer: Gamer) -> Wallet:
 def lock(wallet_id: int) -> Wallet:
     """The wallet as it is, and as it stays until the transaction ends."""
     return Wallet.objects.select_for_update(no_key=True).get(pk=wallet_id)
+
+
+@requires_transaction
+def lock_each(wallet_ids: Collection[int], *, skip_locked: bool = False) -> list[int]:
+    """Lock many wallets in the order of their numbers; says which, where those in use are skipped."""
+    wallets = Wallet.objects.filter(pk__in=wallet_ids).order_by("pk")
+    locked = wallets.select_for_update(no_key=True, skip_locked=skip_locked)
+    return list(locked.values_list("pk", flat=True))
 
 
 @requires_transaction

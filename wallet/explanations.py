@@ -25,6 +25,7 @@ WORDS: Final[Mapping[str, str]] = {
     Kind.PRIZE: "prizes",
     Kind.GRANT: "rewards granted",
     Kind.CLAIM: "claims",
+    Kind.EXPIRY: "rewards expired",
     Kind.HOLD: "set aside for withdrawals",
     Kind.SETTLE: "withdrawals paid out",
     Kind.RELEASE: "withdrawals given back",

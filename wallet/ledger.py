@@ -170,6 +170,32 @@ def post(legs: Sequence[Leg], *, posting_id: UUID, phase: Phase = Phase.POST) ->
 
 
 @requires_transaction
+def post_each(postings: Sequence[tuple[UUID, Leg]], *, phase: Phase = Phase.POST) -> None:
+    """As `post` of one leg after the other under ids of their own, in one trip: all, or none.
+
+    Whoever posts much at once orders it by the wallets' accounts, as one posting does by itself.
+    """
+    legs = [leg for _, leg in postings]
+    with _named_errors(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT ledger.post1(id, %s::smallint, kind, debit, credit, amount)"
+            "  FROM (SELECT *"
+            "          FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[],"
+            "                      %s::numeric[])"
+            "               WITH ORDINALITY AS one (id, kind, debit, credit, amount, place)"
+            "         ORDER BY place) AS one",
+            [
+                phase,
+                [posting_id for posting_id, _ in postings],
+                [str(leg.kind) for leg in legs],
+                [leg.debit for leg in legs],
+                [leg.credit for leg in legs],
+                [leg.amount for leg in legs],
+            ],
+        )
+
+
+@requires_transaction
 def spend(
     *,
     wallet_id: int,
@@ -251,23 +277,13 @@ def confirm_on_chain(*, transaction_uid: UUID, wallet_id: int, signed_amount: in
 @requires_transaction
 def confirm_each_on_chain(confirmations: Sequence[Confirmation]) -> None:
     """As `confirm_on_chain` of one after the other, in one trip to the database: all, or none."""
-    legs = [_on_mirror(one.account_id, one.signed_amount) for one in confirmations]
-    with _named_errors(), connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT ledger.post1(id, %s::smallint, %s, debit, credit, amount)"
-            "  FROM (SELECT *"
-            "          FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::numeric[])"
-            "               WITH ORDINALITY AS one (id, debit, credit, amount, place)"
-            "         ORDER BY place) AS one",
-            [
-                Phase.CONFIRM,
-                Kind.CONFIRM,
-                [one.transaction_uid for one in confirmations],
-                [leg.debit for leg in legs],
-                [leg.credit for leg in legs],
-                [leg.amount for leg in legs],
-            ],
-        )
+    post_each(
+        [
+            (one.transaction_uid, _on_mirror(one.account_id, one.signed_amount))
+            for one in confirmations
+        ],
+        phase=Phase.CONFIRM,
+    )
 
 
 def _on_mirror(onchain: int, signed_amount: int) -> Leg:

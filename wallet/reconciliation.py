@@ -515,6 +515,34 @@ def differences_from_postings(kind: Transfer.Kind, promised: QuerySet[Any, Any])
     ]
 
 
+def differences_from_balances(
+    bucket: LedgerAccount.Bucket, promised: QuerySet[Any, Any]
+) -> list[Finding]:
+    """Where an app's sums and what the wallets hold in a bucket are not the same.
+
+    `promised` yields (wallet id, amount), each wallet once; a wallet that is not there has nothing.
+    """
+    rows, parameters = promised.order_by().query.sql_with_params()
+    return [
+        Finding(*found)
+        for found in _rows(
+            f"""
+            WITH promised (wallet_id, amount) AS ({rows})
+            SELECT 'wallet ' || coalesce(wallet_id, owner_id),
+                   coalesce(amount, 0) || ' was promised, ' || coalesce(balance, 0) || ' is there'
+              FROM promised
+              FULL JOIN (SELECT owner_id, balance FROM ledger.account
+                          WHERE owner_kind = 'WALLET' AND bucket = %s) AS kept
+                   ON owner_id = wallet_id
+             WHERE coalesce(amount, 0) <> coalesce(balance, 0)
+             ORDER BY 1, 2
+             LIMIT {MOST_FINDINGS}
+            """,  # noqa: S608 - the query of a queryset, its parameters apart
+            (*parameters, bucket),
+        )
+    ]
+
+
 # --- What changed --------------------------------------------------------------------------------
 
 

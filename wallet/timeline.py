@@ -25,7 +25,7 @@ GROUPS: Final[Mapping[str, tuple[str, Sequence[str]]]] = {
     "bonus": ("Welcome bonus", (Kind.WELCOME_BONUS,)),
     "deposits": ("Deposits", (Kind.DEPOSIT,)),
     "fees": ("Entry fees and refunds", (Kind.ENTRY_FEE, Kind.REFUND)),
-    "rewards": ("Prizes, rewards and claims", (Kind.PRIZE, Kind.GRANT, Kind.CLAIM)),
+    "rewards": ("Prizes, rewards and claims", (Kind.PRIZE, Kind.GRANT, Kind.CLAIM, Kind.EXPIRY)),
     "withdrawals": ("Withdrawals", (Kind.HOLD, Kind.SETTLE, Kind.RELEASE)),
     "corrections": ("Corrections", (Kind.ADJUST,)),
     "chain": ("Booked on the chain", (Kind.CONFIRM,)),
@@ -104,7 +104,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Promise:
-    """A posting that gave the wallet something to claim; `tournament_uid` where a pool paid it."""
+    """A posting that gave the wallet something to claim, or took it back unclaimed.
+
+    `tournament_uid` where a pool paid it.
+    """
 
     posting_id: UUID
     tournament_uid: UUID | None
@@ -271,7 +274,7 @@ def _lines(wallet: Wallet, postings: Sequence[_Posting]) -> list[Line]:
     promises = [
         Promise(key.posting_id, legs[0].tournament_uid)
         for key, legs in postings
-        if legs[0].kind in (Kind.PRIZE, Kind.GRANT)
+        if legs[0].kind in (Kind.PRIZE, Kind.GRANT, Kind.EXPIRY)
     ]
     names: dict[UUID, str] = {}
     for namer in _namers if promises else ():
@@ -321,6 +324,11 @@ def _text(legs: Sequence[_Leg], entry: WalletTransaction | None, promised_for: s
             return f"Reward of {kcash}{promised_for and f' for {promised_for}'}, to claim"
         case Kind.CLAIM:
             return f"Claimed {kcash}, now earned{what and f': {what}'}"
+        case Kind.EXPIRY:
+            return (
+                f"Reward of {kcash}{promised_for and f' for {promised_for}'} expired unclaimed,"
+                " back to the treasury"
+            )
         case Kind.ADJUST:
             return f"{kcash} {what or 'correction'}, {_shares(legs)}"
         case Kind.HOLD:

@@ -1,3 +1,5 @@
+from datetime import UTC, datetime
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.urls import reverse
@@ -44,6 +46,22 @@ def test_grant_sets_a_reward_aside_and_is_logged(now):
         LogEntry.objects.get().get_change_message()
         == "Grant a reward (amount 1250, source ACHIEVEMENT, reference ticket-77): lost a match"
     )
+
+
+def test_grant_may_expire(now):
+    operator, gamer = staff_client(OPERATORS), winner()
+    fields = {"amount": "5", "source": "PROMOTION", "reference": "r", "reason": "spring"}
+    moment = {"expires_at_0": "2100-01-31", "expires_at_1": "12:00:00"}
+
+    operator.post(grant_page(gamer), {**fields, **moment})
+    refused = operator.post(
+        grant_page(gamer), {**fields, **moment, "reference": "s", "expires_at_0": "2020-01-31"}
+    )
+
+    assert Reward.objects.get().expires_at == datetime(2100, 1, 31, 12, tzinfo=UTC)
+    assert refused.context["form"].non_field_errors() == [
+        "A reward must expire later than now, or never."
+    ]
 
 
 def test_grant_says_who_gets_it_before_it_does(now):

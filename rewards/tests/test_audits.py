@@ -1,6 +1,7 @@
 """A promise and the money set aside, or paid, for it are held against each other."""
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from kgen.common.identifiers import uuid7
@@ -8,12 +9,15 @@ from rewards import claiming
 from rewards.audits import AUDITS
 from rewards.models import Reward
 from rewards.tests.factories import promotion, winner
+from wallet import claims
 from wallet.reconciliation import Finding
 
 pytestmark = pytest.mark.django_db
 
 GRANTS = "Grants are rewards"
 CLAIMS = "Claims are rewards"
+EXPIRIES = "Expiries are rewards"
+TO_CLAIM = "Rewards to claim are set aside"
 
 
 def findings() -> dict[str, list[Finding]]:
@@ -53,15 +57,42 @@ def test_claim_that_was_never_credited_is_found():
     other = Reward.objects.exclude(pk=claimed.pk).get()
 
     assert findings() == {
-        CLAIMS: [Finding(f"reward {other.uid}", "40 was promised, nothing posted")]
+        CLAIMS: [Finding(f"reward {other.uid}", "40 was promised, nothing posted")],
+        TO_CLAIM: [Finding(f"wallet {other.gamer.wallet.pk}", "0 was promised, 40 is there")],
     }
 
 
 def test_grant_without_a_reward_is_found():
     claimed = play()
     posting = Reward.objects.exclude(pk=claimed.pk).get().grant_posting_id
+    wallet = claimed.gamer.wallet
     Reward.objects.exclude(pk=claimed.pk).delete()
 
     assert findings() == {
-        GRANTS: [Finding(f"posting {posting}", "nothing was promised, 40 posted")]
+        GRANTS: [Finding(f"posting {posting}", "nothing was promised, 40 posted")],
+        TO_CLAIM: [Finding(f"wallet {wallet.pk}", "0 was promised, 40 is there")],
     }
+
+
+def test_expiry_that_gave_nothing_back_is_found():
+    claimed = play()
+    other = Reward.objects.exclude(pk=claimed.pk).get()
+    Reward.objects.filter(pk=other.pk).update(
+        status="EXPIRED", expiry_posting_id=uuid7(), expires_at=other.created_at
+    )
+
+    assert findings() == {
+        EXPIRIES: [Finding(f"reward {other.uid}", "40 was promised, nothing posted")],
+        TO_CLAIM: [Finding(f"wallet {other.gamer.wallet.pk}", "0 was promised, 40 is there")],
+    }
+
+
+def test_wallet_with_less_to_claim_than_was_promised_is_found():
+    claimed = play()
+    other = Reward.objects.exclude(pk=claimed.pk).get()
+    with transaction.atomic():
+        claims.take_back_each([claims.Movement(other.gamer.wallet.pk, 15, uuid7())])
+
+    assert findings()[TO_CLAIM] == [
+        Finding(f"wallet {other.gamer.wallet.pk}", "40 was promised, 25 is there")
+    ]

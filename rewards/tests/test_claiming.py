@@ -183,7 +183,7 @@ def test_one_bad_id_claims_nothing(now, which):
         "unknown": lambda: uuid.uuid4(),
         "malformed": lambda: "no-uuid",
         "another gamer's": lambda: prize(winner(gamer.game), 40, now=now).uid,
-        "expired": lambda: promotion(gamer, 5, now=now, expires_at=now).uid,
+        "expired": lambda: promotion(gamer, 5, now=now - timedelta(days=1), expires_at=now).uid,
     }[which]()
     before = world()
 
@@ -197,7 +197,7 @@ def test_one_bad_id_claims_nothing(now, which):
 
 def test_an_expired_reward_is_neither_listed_nor_claimed(now):
     gamer = winner()
-    promotion(gamer, 5, now=now, expires_at=now)
+    promotion(gamer, 5, now=now - timedelta(days=1), expires_at=now)
 
     assert listed(gamer).json()["total_claimable_rewards"] == 0
     assert claim(gamer).json()["claimed_amount"] == 0

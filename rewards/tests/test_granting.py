@@ -57,6 +57,16 @@ def test_a_reference_of_another_reward_is_refused(now):
     assert (claimable(gamer), claimable(other)) == (25, 0)
 
 
+def test_a_reward_that_would_expire_at_once_is_refused(now):
+    gamer = winner()
+
+    with pytest.raises(granting.ExpiresTooSoon):
+        promotion(gamer, 25, now=now, expires_at=now)
+
+    assert Reward.objects.count() == 0
+    assert claimable(gamer) == 0
+
+
 def test_each_game_and_each_source_has_references_of_its_own(now):
     gamer, other = winner(), winner()
     promotion(gamer, 25, now=now)

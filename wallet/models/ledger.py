@@ -76,6 +76,7 @@ class Transfer(models.Model):
         REMAINDER = "REMAINDER"
         GRANT = "GRANT"
         CLAIM = "CLAIM"
+        EXPIRY = "EXPIRY"
         HOLD = "HOLD"
         SETTLE = "SETTLE"
         RELEASE = "RELEASE"

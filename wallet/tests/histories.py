@@ -93,6 +93,10 @@ class Life:
         with transaction.atomic():
             claims.promise(wallet=self.wallet, amount=amount, reference=uuid7())
 
+    def expire(self, amount: int) -> None:
+        with transaction.atomic():
+            claims.take_back_each([claims.Movement(self.wallet.pk, amount, uuid7())])
+
     def claim(self, amount: int, description: str = "") -> WalletTransaction:
         with transaction.atomic():
             return claims.credit(
@@ -165,6 +169,8 @@ class Life:
         self.claim(1000, "Reward ticket-17")
         self.give_back(self.withdraw())
         self.pay_out(self.withdraw())
+        self.promise(20)
+        self.expire(20)
         self.win(5)
         self.correct(ledger.Bucket.EARNED, 7)
         self.correct(ledger.Bucket.BONUS, -3)
@@ -186,6 +192,8 @@ LIFE = [
     "Withdrawal of 1,060 KCash given back, earned again",
     "1,060 KCash set aside for a withdrawal",
     "Withdrawal of 1,060 KCash paid out on the chain",
+    "Reward of 20 KCash, to claim",
+    "Reward of 20 KCash expired unclaimed, back to the treasury",
     "Prize of 5 KCash for tournament 0193a1b2, to claim",
     "7 KCash correction by support, to earned",
     "3 KCash correction by support, from bonus",

@@ -149,7 +149,7 @@ def test_upper_apps_name_what_was_promised(life, monkeypatch):
 
     assert told[0] == "Prize of 5 KCash for rank 1 in Daily Carrom, to claim"
     assert "Reward of 1,000 KCash for rank 1 in Daily Carrom, to claim" in told
-    assert asked == [(life.wallet.gamer_id, [TOURNAMENT, None, TOURNAMENT])]
+    assert asked == [(life.wallet.gamer_id, [TOURNAMENT, None, None, None, TOURNAMENT])]
 
 
 @pytest.mark.parametrize("joins", [1, 30])
