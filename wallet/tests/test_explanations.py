@@ -39,8 +39,7 @@ def test_each_bucket_is_a_sum_of_causes(life):
         ),
         "claimable": (
             5,
-            "+ 1,020 rewards granted (2) + 65 prizes (2) - 1,060 claims (2)"
-            " - 20 rewards expired (1)",
+            "+ 1,020 rewards granted (2) + 65 prizes (2) - 1,060 claims (2) - 20 rewards expired (1)",
         ),
         "hold": (
             0,
