@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('wallet', '0008_plans_of_postings'),
+        ("wallet", "0008_plans_of_postings"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='slot',
-            name='mined_hash',
-            field=models.CharField(blank=True, db_default='', default='', max_length=66),
+            model_name="slot",
+            name="mined_hash",
+            field=models.CharField(blank=True, db_default="", default="", max_length=66),
         ),
     ]

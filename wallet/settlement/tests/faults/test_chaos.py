@@ -45,10 +45,9 @@ LINE = {
     Fault.SLOW: 0.002,
     Fault.STALE: 0.01,
 }
-TROUBLES = [
-    *((number, fault) for number in (0, 1) for fault in (Fault.AWAY, Fault.FORGETFUL)),
-    (0, Fault.NONE),
-]
+TROUBLES = [(number, fault) for number in (0, 1) for fault in (Fault.AWAY, Fault.FORGETFUL)]
+# Longer than both nodes take to answer one question, of which a call or two may be slow.
+QUESTION_SECONDS = 1.0
 
 
 class Chaos:
@@ -63,7 +62,8 @@ class Chaos:
         self.lanes: dict[str | None, Worker | None] = {None: None, rig.open_second_lane(): None}
         self.nodes = (rig.proxy, rig.open_second_node())
         self.stranger = rig.admit_stranger()
-        self.is_signer_killed = False
+        self.is_signer_killed = self.is_node_troubled = False
+        self.nodes_well_since = 0.0
         self.ids_voided = self.voids_refused = 0
 
     # --- Faults
@@ -131,14 +131,20 @@ class Chaos:
             self.happened["nonce taken"] += 1
 
     def trouble_a_node(self) -> None:
-        """Of the two one may be away, or be wrong about what was mined; never both at once."""
-        for node in self.nodes:
-            node.recover()
-        number, fault = self.dice.choice(TROUBLES)
-        if fault != Fault.NONE:
+        """Of the two one may be away, or be wrong about what was mined, and then recovers.
+
+        Never both while one question is answered: what every node says wrongly is believed.
+        """
+        if self.is_node_troubled:
+            for node in self.nodes:
+                node.recover()
+            self.is_node_troubled, self.nodes_well_since = False, time.monotonic()
+        elif time.monotonic() - self.nodes_well_since > QUESTION_SECONDS:
+            number, fault = self.dice.choice(TROUBLES)
             methods = ["eth_getTransactionReceipt"] if fault == Fault.FORGETFUL else []
             self.nodes[number].always(fault, *methods)
             self.happened[f"node {number + 1} {fault}"] += 1
+            self.is_node_troubled = True
 
     def void_an_id(self) -> None:
         """Beside the lanes, and beside the payment: whichever the chain has first is the end."""
