@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from accounts.models import Gamer
 from kgen.common.errors import Conflict, Invalid, NotFound
@@ -44,7 +45,7 @@ def join(*, gamer: Gamer, tournament_uid: UUID, stake: int, now: datetime) -> Pa
     TournamentNotLive, TournamentFull, WrongStake and the wallet's InsufficientBalance.
     """
     tournament = _lock_for_seats(gamer=gamer, uid=tournament_uid, now=now)
-    if tournament.participations.seated().filter(gamer=gamer).exists():
+    if _has_place(tournament, gamer):
         raise AlreadyJoined
     _refuse_unless_open(tournament, now=now)
     if stake != tournament.entry_fee:
@@ -68,7 +69,7 @@ def ensure_joined(*, gamer: Gamer, tournament_uids: Sequence[UUID], now: datetim
     ]
     taken = []
     for tournament in tournaments:
-        if tournament.participations.seated().filter(gamer=gamer).exists():
+        if _has_place(tournament, gamer):
             continue
         _refuse_unless_open(tournament, now=now)
         with suppress(AlreadyJoined), transaction.atomic():
@@ -124,6 +125,13 @@ def _lock_for_seats(*, gamer: Gamer, uid: UUID, now: datetime) -> Tournament:
     if tournament is None or not tournament.is_visible_at(now):
         raise TournamentNotFound
     return tournament
+
+
+def _has_place(tournament: Tournament, gamer: Gamer) -> bool:
+    """Whether the gamer is in; who was disqualified stays so, and is not let in again."""
+    return tournament.participations.filter(
+        Q(left_at=None) | Q(disqualified_at__isnull=False), gamer=gamer
+    ).exists()
 
 
 def _refuse_unless_open(tournament: Tournament, *, now: datetime) -> None:

@@ -7,15 +7,15 @@ from typing import Final
 from django.db import connection
 
 from accounts.models import Gamer
-from tournaments import prizes
+from tournaments import lifecycle, prizes
 from tournaments.joining import NotJoined
-from tournaments.models import NO_SCORE_YET, Tournament
+from tournaments.models import Tournament
 
-# Highest score, then who reached it first, then who joined first, then gamer_id; seats without a
-# score come last (API contract, section 1). Ascending and never null, so that one index and one
+# The better score, then who reached it first, then who joined first, then gamer_id; seats without
+# a score come last (API contract, section 1). Ascending and never null, so that one index and one
 # row comparison serve it; `participation_board` is that index.
 _KEYS: Final = (
-    f"coalesce(seat.score * -1, {NO_SCORE_YET})",
+    "seat.standing_key",
     "coalesce(seat.reached_at, seat.joined_at)",
     "seat.joined_at",
     "seat.tiebreak",
@@ -122,12 +122,13 @@ def read_around(*, tournament: Tournament, gamer: Gamer, limit: int, now: dateti
 
 
 def price_pool(tournament: Tournament, *, stakes: int) -> int:
-    """The net pool: of the `stakes` now held, or as it was settled (contract, section 1)."""
+    """The net pool, the sponsor's part too: of the `stakes` now held, or as it was settled."""
     if tournament.phase == Tournament.Phase.CANCELLED:
         return 0
     if tournament.settled_pool is not None:
         return tournament.settled_pool
-    return prizes.pool_of_stakes(stakes * tournament.entry_fee, tournament.rake_percent)
+    terms = lifecycle.terms_of(tournament)
+    return prizes.pool_of_stakes(stakes * tournament.entry_fee, terms)
 
 
 def _read(

@@ -4,6 +4,7 @@ Each move locks the tournament's row, so that no seat is taken or left while it 
 database knows the legal moves too (see the first migration).
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -13,7 +14,9 @@ from django.db import transaction
 
 from accounts.models import Game
 from kgen.common.errors import Conflict, Invalid, NotFound
+from kgen.common.identifiers import uuid7
 from kgen.common.transactions import requires_transaction
+from tournaments import prizes
 from tournaments.models import Tournament
 from wallet import prize_pools, solvency
 
@@ -31,6 +34,11 @@ class TournamentNotLive(Invalid):
 class ScheduleOutOfOrder(Invalid):
     code = "SCHEDULE_OUT_OF_ORDER"
     message = "The times must follow one another: schedule, lobby, start, lock, end."
+
+
+class RiseOfLowScores(Invalid):
+    code = "TOURNAMENT_RISE_OF_LOW_SCORES"
+    message = "Where the lowest score wins, none can rise too fast: leave the ceiling a minute out."
 
 
 class AlreadyPublished(Conflict):
@@ -54,6 +62,19 @@ LATEST_END = datetime(3000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What the operator chooses of how it is scored and paid (API contract, section 7)."""
+
+    score_rule: Tournament.ScoreRule = Tournament.ScoreRule.LATEST
+    sort: Tournament.Sort = Tournament.Sort.HIGH
+    event_ceiling: int | None = None
+    minute_ceiling: int | None = None
+    prize_structure: Tournament.PrizeStructure = Tournament.PrizeStructure.BANDS
+    prize_table: Sequence[Mapping[str, int]] = ()
+    sponsor_contribution: int = 0
+
+
+@dataclass(frozen=True)
 class Schedule:
     schedules_at: datetime
     lobby_at: datetime
@@ -74,10 +95,12 @@ def create(
     theme: str | None = None,
     tournament_size: int | None = None,
     min_registration_start_limit: int = 2,
+    rules: Rules = Rules(),
 ) -> Tournament:
     """Draft a tournament, not yet to be seen by gamers.
 
-    Refuses with ScheduleOutOfOrder and ScheduleOutOfRange.
+    Refuses with ScheduleOutOfOrder, ScheduleOutOfRange, RiseOfLowScores and
+    prizes.PrizeTableWrong.
     """
     times = (
         schedule.schedules_at,
@@ -91,13 +114,24 @@ def create(
     if schedule.ends_at >= LATEST_END or schedule.grace > LONGEST_GRACE:
         raise ScheduleOutOfRange
 
+    if rules.minute_ceiling is not None and rules.sort == Tournament.Sort.LOW:
+        raise RiseOfLowScores
+    prizes.table_of(prizes.Structure(rules.prize_structure), rules.prize_table)
+
     return Tournament.objects.create(
         game=game,
         title=title,
         description=description,
         theme=theme,
         entry_fee=entry_fee,
-        rake_percent=settings.RAKE_PERCENT,
+        rake_percent=game.rake_percent,
+        score_rule=rules.score_rule,
+        sort=rules.sort,
+        event_ceiling=rules.event_ceiling,
+        minute_ceiling=rules.minute_ceiling,
+        prize_structure=rules.prize_structure,
+        prize_table=list(rules.prize_table),
+        sponsor_contribution=rules.sponsor_contribution,
         tournament_size=tournament_size,
         min_registration_start_limit=min_registration_start_limit,
         schedules_at=schedule.schedules_at,
@@ -114,18 +148,27 @@ def create(
 
 @transaction.atomic
 def publish(*, uid: UUID, now: datetime) -> Tournament:
-    """Let the clock show the tournament to gamers; from here on its fee and seats are fixed.
+    """Let the clock show the tournament to gamers; from here on its terms are fixed.
 
-    Refuses with TournamentNotFound, AlreadyPublished and solvency.FloatUncovered.
+    The sponsor's contribution comes into the pool. Refuses with TournamentNotFound,
+    AlreadyPublished, prizes.PrizeTableWrong and solvency.FloatUncovered.
     """
     tournament = locked(uid=uid)
     if tournament.phase not in {Tournament.Phase.SETUP, Tournament.Phase.PREPARATION}:
         raise AlreadyPublished
+    prizes.refuse_unpayable(terms_of(tournament))
     solvency.refuse_uncovered()
 
-    prize_pools.open_pool(
+    pool = prize_pools.open_pool(
         tournament_id=tournament.pk, tournament_uid=tournament.uid, game_id=tournament.game_id
     )
+    if tournament.sponsor_contribution:
+        tournament.sponsor_posting_id = uuid7()
+        prize_pools.sponsor(
+            pool=pool,
+            amount=tournament.sponsor_contribution,
+            reference=tournament.sponsor_posting_id,
+        )
     _move(tournament, Tournament.Phase.PUBLISHED, now=now)
     return tournament
 
@@ -144,12 +187,34 @@ def complete(
 
 @requires_transaction
 def cancel(tournament: Tournament, *, now: datetime) -> None:
-    """Call a tournament off; its row must be locked by the caller. Refuses with AlreadyFinished."""
+    """Call a tournament off; its row must be locked by the caller. Refuses with AlreadyFinished.
+
+    The sponsor's contribution goes back at once; the stakes follow (`tournaments.cancelling`).
+    """
     if tournament.phase == Tournament.Phase.COMPLETED:
         raise AlreadyFinished
 
+    if tournament.sponsor_posting_id is not None:
+        tournament.sponsor_return_posting_id = uuid7()
+        prize_pools.return_contribution(
+            pool=prize_pools.pool_of(tournament_id=tournament.pk, game_id=tournament.game_id),
+            amount=tournament.sponsor_contribution,
+            reference=tournament.sponsor_return_posting_id,
+        )
     tournament.cancelled_at = now
     _move(tournament, Tournament.Phase.CANCELLED, now=now)
+
+
+def terms_of(tournament: Tournament) -> prizes.Terms:
+    """What the tournament pays by."""
+    structure = prizes.Structure(tournament.prize_structure)
+    return prizes.Terms(
+        entry_fee=tournament.entry_fee,
+        rake_percent=tournament.rake_percent,
+        structure=structure,
+        table=prizes.table_of(structure, tournament.prize_table),
+        sponsored=tournament.sponsor_contribution,
+    )
 
 
 @requires_transaction

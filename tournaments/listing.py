@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from accounts.models import Gamer
-from tournaments import leaderboard, prizes
+from tournaments import leaderboard, lifecycle, prizes
 from tournaments.lifecycle import TournamentNotFound
 from tournaments.models import Tournament, TournamentQuerySet
 
@@ -66,4 +66,4 @@ def _rewarded(tournament: Tournament) -> int:
         return 0
     if tournament.rewarded_count is not None:
         return tournament.rewarded_count
-    return prizes.expected_winners(tournament.entrants)
+    return prizes.expected_winners(tournament.entrants, lifecycle.terms_of(tournament))

@@ -77,6 +77,26 @@ class Tournament(models.Model):
         COMPLETED = "COMPLETED"
         CANCELLED = "CANCELLED"
 
+    class ScoreRule(models.TextChoices):
+        """Which score a gamer has, of all that were sent (`tournaments.scoring`)."""
+
+        LATEST = "LATEST"
+        BEST = "BEST"
+        SUM = "SUM"
+
+    class Sort(models.TextChoices):
+        """Which score is the better one."""
+
+        HIGH = "HIGH"
+        LOW = "LOW"
+
+    class PrizeStructure(models.TextChoices):
+        """How the pool becomes prizes (`tournaments.prizes`)."""
+
+        BANDS = "BANDS"
+        FIXED = "FIXED"
+        SHARES = "SHARES"
+
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     game = models.ForeignKey("accounts.Game", on_delete=models.PROTECT, related_name="tournaments")
     phase = models.CharField(max_length=11, choices=Phase, default=Phase.SETUP, editable=False)
@@ -92,6 +112,27 @@ class Tournament(models.Model):
     min_registration_start_limit = models.PositiveIntegerField(
         default=2, help_text="With fewer entrants when it locks, it is cancelled and refunded."
     )
+
+    score_rule = models.CharField(
+        max_length=6, choices=ScoreRule, default=ScoreRule.LATEST, db_default=ScoreRule.LATEST
+    )
+    sort = models.CharField(max_length=4, choices=Sort, default=Sort.HIGH, db_default=Sort.HIGH)
+    # Above these a score is kept for review instead of counting; empty means no ceiling.
+    event_ceiling = models.PositiveBigIntegerField(null=True, blank=True)
+    minute_ceiling = models.PositiveBigIntegerField(null=True, blank=True)
+    scores_paused_at = models.DateTimeField(null=True, editable=False)
+
+    prize_structure = models.CharField(
+        max_length=6,
+        choices=PrizeStructure,
+        default=PrizeStructure.BANDS,
+        db_default=PrizeStructure.BANDS,
+    )
+    # Of FIXED and SHARES, as `tournaments.prizes.Range` has it.
+    prize_table = models.JSONField(default=list, blank=True, db_default=[])
+    sponsor_contribution = AmountField(default=0, db_default=0)
+    sponsor_posting_id = models.UUIDField(null=True, unique=True, editable=False)
+    sponsor_return_posting_id = models.UUIDField(null=True, unique=True, editable=False)
 
     schedules_at = models.DateTimeField()
     lobby_at = models.DateTimeField()
@@ -149,7 +190,33 @@ class Tournament(models.Model):
                 condition=Q(entry_fee__gte=0)
                 & Q(entry_fee__lte=LARGEST_AMOUNT_IN_JSON)
                 & Q(rake_percent__lte=100)
+                & Q(sponsor_contribution__gte=0)
+                & Q(sponsor_contribution__lte=LARGEST_AMOUNT_IN_JSON)
                 & (Q(tournament_size=None) | Q(tournament_size__gte=1)),
+            ),
+            models.CheckConstraint(
+                name="tournament_options",
+                condition=Q(score_rule__in=["LATEST", "BEST", "SUM"])
+                & Q(sort__in=["HIGH", "LOW"])
+                & Q(prize_structure__in=["BANDS", "FIXED", "SHARES"])
+                # How fast a score may rise says nothing where the lowest wins.
+                & (Q(minute_ceiling=None) | Q(sort="HIGH")),
+            ),
+            models.CheckConstraint(
+                name="tournament_sponsored_when_published",
+                condition=Q(sponsor_contribution=0, sponsor_posting_id=None)
+                | Q(phase__in=["SETUP", "PREPARATION"], sponsor_posting_id=None)
+                | Q(phase="CANCELLED", sponsor_posting_id=None)
+                | Q(
+                    phase__in=["PUBLISHED", "COMPLETED"],
+                    sponsor_posting_id__isnull=False,
+                    sponsor_return_posting_id=None,
+                )
+                | Q(
+                    phase="CANCELLED",
+                    sponsor_posting_id__isnull=False,
+                    sponsor_return_posting_id__isnull=False,
+                ),
             ),
             models.CheckConstraint(
                 name="tournament_settled_figures",
@@ -245,7 +312,14 @@ class Participation(models.Model):
     joined_at = models.DateTimeField()
     left_at = models.DateTimeField(null=True)
 
+    # Whoever staff disqualify has left, too, and does not come back.
+    disqualified_at = models.DateTimeField(null=True)
+    disqualified_reason = models.TextField(blank=True, default="", db_default="")
+    disqualified_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+
     score = models.BigIntegerField(null=True)
+    # The score as the board orders by it, ascending: negative where the highest wins.
+    standing_key = models.BigIntegerField(default=NO_SCORE_YET, db_default=NO_SCORE_YET)
     reached_at = models.DateTimeField(null=True)
     applied_hash = models.BinaryField(null=True, max_length=32)
     # The gamer's own gamer_id, which never changes: one index then holds the whole order of the
@@ -261,7 +335,7 @@ class Participation(models.Model):
         indexes = [
             models.Index(
                 F("tournament"),
-                Coalesce(-F("score"), NO_SCORE_YET),
+                F("standing_key"),
                 Coalesce("reached_at", "joined_at"),
                 F("joined_at"),
                 F("tiebreak"),
@@ -286,12 +360,26 @@ class Participation(models.Model):
             ),
             models.CheckConstraint(
                 name="participation_score_whole",
-                condition=Q(score=None, reached_at=None, applied_hash=None)
-                | Q(
-                    score__gte=0,
-                    score__lte=LARGEST_AMOUNT_IN_JSON,
-                    reached_at__isnull=False,
-                    applied_hash__isnull=False,
+                condition=Q(
+                    score=None, reached_at=None, applied_hash=None, standing_key=NO_SCORE_YET
+                )
+                | (
+                    Q(
+                        score__gte=0,
+                        score__lte=LARGEST_AMOUNT_IN_JSON,
+                        reached_at__isnull=False,
+                        applied_hash__isnull=False,
+                    )
+                    & (Q(standing_key=F("score")) | Q(standing_key=-F("score")))
+                ),
+            ),
+            models.CheckConstraint(
+                name="participation_disqualified_with_reason",
+                condition=Q(disqualified_at=None, disqualified_reason="", disqualified_by="")
+                | (
+                    Q(disqualified_at__isnull=False, left_at__isnull=False)
+                    & ~Q(disqualified_reason="")
+                    & ~Q(disqualified_by="")
                 ),
             ),
             models.CheckConstraint(
@@ -303,6 +391,77 @@ class Participation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tiebreak} in tournament {self.tournament_id}"
+
+
+class ScoreMinute(models.Model):
+    """How far a seat's score rose in one minute; kept where a tournament has a ceiling for that."""
+
+    seat = models.ForeignKey(
+        Participation, on_delete=models.CASCADE, related_name="minutes", db_index=False
+    )
+    minute = models.DateTimeField()
+    # The score before the first event of the minute; under SUM 0.
+    base = models.BigIntegerField()
+    # The greatest total of the minute; under SUM what its events come to.
+    top = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["seat", "minute"], name="score_minute_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.minute:%H:%M} of seat {self.seat_id}"
+
+
+class QuarantinedScore(models.Model):
+    """A score that was accepted with an answer of `true` and does not count unless staff say so."""
+
+    class Reason(models.TextChoices):
+        EVENT_CEILING = "EVENT_CEILING"
+        MINUTE_CEILING = "MINUTE_CEILING"
+        # A sum above the greatest score that there is.
+        TOO_LARGE = "TOO_LARGE"
+
+    class State(models.TextChoices):
+        WAITING = "WAITING"
+        ACCEPTED = "ACCEPTED"
+        REJECTED = "REJECTED"
+
+    seat = models.ForeignKey(
+        Participation, on_delete=models.PROTECT, related_name="quarantined", db_index=False
+    )
+    body_hash = models.BinaryField(max_length=32)
+    value = models.BigIntegerField()
+    reached_at = models.DateTimeField()
+    received_at = models.DateTimeField()
+    reason = models.CharField(max_length=14, choices=Reason)
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=150, blank=True, default="")
+    decision_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = "quarantined score"
+        indexes = [
+            models.Index(
+                fields=["received_at"], condition=Q(state="WAITING"), name="quarantine_to_review"
+            ),
+        ]
+        constraints = [
+            models.UniqueConstraint(fields=["seat", "body_hash"], name="quarantined_once"),
+            models.CheckConstraint(
+                name="quarantine_decided_whole",
+                condition=Q(state="WAITING", decided_at=None, decided_by="")
+                | (
+                    Q(state__in=["ACCEPTED", "REJECTED"], decided_at__isnull=False)
+                    & ~Q(decided_by="")
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"score {self.value} of seat {self.seat_id}"
 
 
 class GameEvent(models.Model):

@@ -18,7 +18,7 @@ SELECT FROM tournaments_participation WHERE tournament_id = %s ORDER BY id FOR U
 """
 
 _STANDINGS = f"""
-SELECT seat.id, seat.gamer_id, coalesce(seat.score, 0)
+SELECT seat.id, seat.gamer_id, seat.score
 FROM tournaments_participation AS seat
 WHERE seat.tournament_id = %s AND seat.left_at IS NULL
 ORDER BY {leaderboard.ORDER}
@@ -41,7 +41,7 @@ class NotOver(Invalid):
 class _Standing:
     seat_id: int
     gamer_id: int
-    score: int
+    score: int | None
 
 
 @transaction.atomic
@@ -58,21 +58,27 @@ def settle(*, uid: UUID, now: datetime) -> Tournament:
         raise NotOver
 
     standings = _final_standings(tournament)
-    earning = sum(standing.score > 0 for standing in standings)
+    earning = sum(_earns(tournament, standing) for standing in standings)
     if not earning or len(standings) < tournament.min_registration_start_limit:
         lifecycle.cancel(tournament, now=now)
         return tournament
 
     distribution = prizes.distribute(
+        terms=lifecycle.terms_of(tournament),
         stakes=tournament.participations.held().count() * tournament.entry_fee,
-        rake_percent=tournament.rake_percent,
-        entry_fee=tournament.entry_fee,
         entrants=len(standings),
         earning=earning,
     )
     _write_results(standings, distribution)
     _pay(tournament, standings, distribution, now=now)
     return tournament
+
+
+def _earns(tournament: Tournament, standing: _Standing) -> bool:
+    """Those who earn stand before all others; where the lowest score wins, any score earns."""
+    if standing.score is None:
+        return False
+    return standing.score > 0 or tournament.sort == Tournament.Sort.LOW
 
 
 def _final_standings(tournament: Tournament) -> list[_Standing]:
@@ -118,7 +124,7 @@ def _pay(
         finish_posting_id=finish_posting_id,
         now=now,
     )
-    if tournament.entry_fee > 0:
+    if tournament.entry_fee > 0 or tournament.sponsor_contribution > 0:
         winning = tournament.participations.filter(prize__gt=0)
         wallets = dict(winning.values_list("gamer_id", "gamer__wallet"))
         prize_pools.distribute(

@@ -44,6 +44,22 @@ def sponsor(*, pool: Pool, amount: int, reference: UUID) -> None:
 
 
 @requires_transaction
+def return_contribution(*, pool: Pool, amount: int, reference: UUID) -> None:
+    """Give a sponsor's contribution above 0 back, once per reference."""
+    ledger.post(
+        [
+            Leg(
+                debit=pool.account_id,
+                credit=ledger.TREASURY,
+                amount=amount,
+                kind=Kind.SPONSOR_RETURN,
+            )
+        ],
+        posting_id=reference,
+    )
+
+
+@requires_transaction
 def distribute(
     *,
     pool: Pool,

@@ -807,7 +807,7 @@ def tournament_books(uid: UUID) -> TournamentBooks:
     return TournamentBooks(
         stakes=moved.get(Kind.ENTRY_FEE, 0),
         refunds=moved.get(Kind.REFUND, 0),
-        sponsored=moved.get(Kind.SPONSOR, 0),
+        sponsored=moved.get(Kind.SPONSOR, 0) - moved.get(Kind.SPONSOR_RETURN, 0),
         prizes=moved.get(Kind.PRIZE, 0),
         rake=moved.get(Kind.RAKE_PLATFORM, 0) + moved.get(Kind.RAKE_DEVELOPER, 0),
         remainder=moved.get(Kind.REMAINDER, 0),

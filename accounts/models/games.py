@@ -1,5 +1,6 @@
 import uuid
 
+from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -8,6 +9,11 @@ from kgen.common.money import AmountField
 
 # Requests or events a second: beyond this a limit is a slip of the hand.
 HIGHEST_RATE = 1_000_000
+
+
+def default_rake() -> int:
+    percent: int = settings.RAKE_PERCENT
+    return percent
 
 
 class Game(models.Model):
@@ -34,10 +40,15 @@ class Game(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(HIGHEST_RATE)],
         help_text="Events a second of one gamer.",
     )
+    # Of the stakes of its tournaments, what is kept of the pool: half of it is the developer's.
+    rake_percent = models.PositiveSmallIntegerField(
+        default=default_rake, validators=[MaxValueValidator(100)], help_text="Of the stakes."
+    )
     created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
+            models.CheckConstraint(name="game_rake_is_a_share", condition=Q(rake_percent__lte=100)),
             models.CheckConstraint(
                 name="game_limits_are_positive",
                 condition=Q(rate_limit__gte=1, gamer_event_rate__gte=1),

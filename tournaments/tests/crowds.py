@@ -47,6 +47,7 @@ def crowd_of(entrants: int, tournament: Tournament, *, best: int | None = None) 
                 tiebreak=gamer.gamer_id,
                 joined_at=start,
                 score=max(1, best - number),
+                standing_key=-max(1, best - number),
                 reached_at=start + timedelta(minutes=1),
                 applied_hash=bytes(32),
             )

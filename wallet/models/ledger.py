@@ -70,6 +70,7 @@ class Transfer(models.Model):
         ENTRY_FEE = "ENTRY_FEE"
         REFUND = "REFUND"
         SPONSOR = "SPONSOR"
+        SPONSOR_RETURN = "SPONSOR_RETURN"
         PRIZE = "PRIZE"
         RAKE_PLATFORM = "RAKE_PLATFORM"
         RAKE_DEVELOPER = "RAKE_DEVELOPER"

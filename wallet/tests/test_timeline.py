@@ -105,7 +105,7 @@ def test_groups_are_told_apart(life, group):
 def test_every_kind_that_reaches_a_wallet_is_in_one_group():
     grouped = [kind for _, kinds in GROUPS.values() for kind in kinds]
 
-    of_pools = {"SPONSOR", "RAKE_PLATFORM", "RAKE_DEVELOPER", "REMAINDER"}
+    of_pools = {"SPONSOR", "SPONSOR_RETURN", "RAKE_PLATFORM", "RAKE_DEVELOPER", "REMAINDER"}
     assert sorted(grouped) == sorted(set(Transfer.Kind.values) - of_pools)
 
 
