@@ -1,0 +1,23 @@
+"""Tournaments, the seats taken in them, and the events that games send."""
+
+from tournaments.models.events import GameEvent
+from tournaments.models.seats import (
+    NO_SCORE_YET,
+    Participation,
+    ParticipationQuerySet,
+    QuarantinedScore,
+    ScoreMinute,
+)
+from tournaments.models.tournaments import MOST_SEATS, Tournament, TournamentQuerySet
+
+__all__ = [
+    "MOST_SEATS",
+    "NO_SCORE_YET",
+    "GameEvent",
+    "Participation",
+    "ParticipationQuerySet",
+    "QuarantinedScore",
+    "ScoreMinute",
+    "Tournament",
+    "TournamentQuerySet",
+]
