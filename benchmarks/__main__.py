@@ -16,8 +16,10 @@ from benchmarks.reports import Report
 from kgen.local.postgres import Postgres
 from kgen.local.processes import free_port, stop, wait_until
 from kgen.local.servers import DataFolder
+from kgen.local.valkey import Valkey
 
-BENCHMARKS = ("ledger_history", "ledger_posting", "settlement")
+BENCHMARKS = ("leaderboard", "ledger_history", "ledger_posting", "settlement")
+WITH_VALKEY = ("leaderboard",)
 
 
 def main() -> int:
@@ -36,16 +38,22 @@ def main() -> int:
 def _run(name: str, options: list[str], folder: Path) -> int:
     data = DataFolder(folder / "data")
     server = Postgres(data, port=free_port(), secret=folder / "postgres.json", throwaway=False)
-    log = folder / "postgres.log"
-    server.prepare(log)
-    process = server.start(log)
+    valkey = Valkey(data, port=free_port(), secret=folder / "valkey.password", throwaway=True)
+    services: list[Postgres | Valkey] = [server, valkey] if name in WITH_VALKEY else [server]
+    running = []
     try:
-        wait_until(server.is_ready, process=process, name="PostgreSQL", log=log)
+        for service in services:
+            log = folder / f"{service.name}.log"
+            service.prepare(log)
+            running.append((service, service.start(log)))
+            wait_until(service.is_ready, process=running[-1][1], name=service.name, log=log)
         server.create_roles()
-        # Valkey has no part in this, and who needs a chain starts one: nothing listens there.
+        # Where Valkey has no part, and for a chain, which is started by who needs it, nothing
+        # listens.
         os.environ.update(
-            server.urls(),
-            REDIS_URL="redis://127.0.0.1:1/0",
+            {"REDIS_URL": "redis://127.0.0.1:1/0"},
+            **server.urls(),
+            **(valkey.urls() if name in WITH_VALKEY else {}),
             CHAIN_RPC_URL="",
             DJANGO_SETTINGS_MODULE="kgen.settings_test",
             PGBENCH=str(data.postgres_binaries() / "pgbench"),
@@ -54,7 +62,8 @@ def _run(name: str, options: list[str], folder: Path) -> int:
         # Only now that the settings are there can a benchmark import the apps.
         report: Report = importlib.import_module(f"benchmarks.{name}").measure(options)
     finally:
-        stop(process, server.stop_signal, seconds=60)
+        for service, process in reversed(running):
+            stop(process, service.stop_signal, seconds=60)
     report.save(name)
     print(report)
     return 0 if report.all_goals_met else 1

@@ -39,6 +39,11 @@ app.conf.beat_schedule = {
         "schedule": 5.0,
         "options": {"expires": 10},
     },
+    "rank the big boards": {
+        "task": "tournaments.tasks.build_wanted_rankings",
+        "schedule": 2.0,
+        "options": {"expires": 10},
+    },
     "make the ledger's months ahead": {
         "task": "wallet.tasks.make_ledger_partitions",
         "schedule": 6 * 3600.0,

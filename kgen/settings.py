@@ -203,6 +203,8 @@ TOKEN_LIFE = timedelta(hours=24)
 SESSION_LIFE = timedelta(days=30)
 END_GRACE = timedelta(seconds=60)
 FUTURE_CLOCK_TOLERANCE = timedelta(seconds=120)
+# From so many seats on a board is also kept in Valkey, where a rank is found without counting.
+RANKED_FROM_SEATS = env.int("RANKED_FROM_SEATS", default=5_000)
 
 OTP_SECRET = env.str("OTP_SECRET")
 OTP_LIFE = timedelta(seconds=300)

@@ -3,7 +3,7 @@ from uuid import UUID
 from celery import shared_task
 from django.utils import timezone
 
-from tournaments import cancelling, settling
+from tournaments import cancelling, ranking, settling
 from tournaments.models import Tournament
 
 # The next sweep asks again: an old request must not pile up behind a busy worker.
@@ -37,3 +37,9 @@ def settle_tournament(*, uid: str, **_later: object) -> None:
 @shared_task
 def refund_cancelled_tournament(*, uid: str, **_later: object) -> None:
     cancelling.refund_stakes(uid=UUID(uid), now=timezone.now())
+
+
+@shared_task
+def build_wanted_rankings(**_later: object) -> None:
+    """Copy the big boards that readers have missed in Valkey."""
+    ranking.build_wanted()

@@ -54,6 +54,8 @@ class Participation(models.Model):
     # The gamer's own gamer_id, which never changes: one index then holds the whole order of the
     # board, down to its last tie-break, in plain byte order.
     tiebreak = models.TextField(db_collation="C", editable=False)
+    # The transaction that put the seat where it stands; the database writes it.
+    moved_in = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     final_rank = models.PositiveIntegerField(null=True)
     prize = AmountField(null=True)
@@ -71,6 +73,7 @@ class Participation(models.Model):
                 name="participation_board",
                 condition=Q(left_at=None),
             ),
+            models.Index(fields=["tournament", "moved_in"], name="participation_moves"),
             models.Index(
                 fields=["tournament"],
                 name="participation_stakes",

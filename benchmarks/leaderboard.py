@@ -1,0 +1,219 @@
+"""What a board costs as it grows: a score, its top, the places around a gamer, a gamer's rank.
+
+Each is timed in the server, from the subject call to the bytes of the answer, on the board that
+PostgreSQL counts and on the copy in Valkey. Scores come in all the while: one before each reading.
+"""
+
+import random
+from argparse import ArgumentParser
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from hashlib import sha256
+from time import perf_counter
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts.models import Game, Gamer
+from benchmarks import databases
+from benchmarks.reports import Goal, Report, Times, milliseconds
+from kgen.common.api.renderers import JsonRenderer
+from tournaments import leaderboard, lifecycle, ranking, scoring
+from tournaments.api.serializers import shown_board
+from tournaments.lifecycle import Schedule
+from tournaments.models import Tournament
+
+PAGE = 100
+GOAL_ENTRANTS = 100_000
+GOAL_MS = 5
+# From 1,000 to 1,000,000 entrants log n doubles.
+GROWTH = 2
+
+_SEAT_ALL = """
+WITH gamers AS (
+    INSERT INTO accounts_gamer (
+        uid, game_id, gamer_id, username, is_blocked, created_at, {others}
+    )
+    SELECT gen_random_uuid(), %(game)s, 'gamer-' || number, 'name ' || number, FALSE, %(start)s,
+        {blanks}
+    FROM generate_series(1, %(entrants)s) AS number
+    RETURNING id, gamer_id
+)
+INSERT INTO tournaments_participation (
+    tournament_id, gamer_id, fee_posting_id, joined_at, tiebreak, score, standing_key, reached_at,
+    applied_hash
+)
+SELECT %(tournament)s, id, gen_random_uuid(), %(start)s + random() * interval '1 minute', gamer_id,
+    points, -points, %(start)s + interval '1 minute', sha256(gamer_id::bytea)
+FROM gamers, LATERAL (SELECT (random() * 50000 + id * 0)::bigint AS points) AS made
+"""
+
+
+def measure(options: Sequence[str]) -> Report:
+    parser = ArgumentParser(prog="python -m benchmarks leaderboard")
+    parser.add_argument("--sizes", default="1000,10000,100000", help="entrants, by commas")
+    parser.add_argument("--calls", type=int, default=300, help="of each kind (300)")
+    given = parser.parse_args(options)
+    sizes = [int(size) for size in given.sizes.split(",")]
+
+    databases.migrate()
+    report = Report(
+        title=f"A board as it grows: milliseconds, p50 / p99 of {given.calls} calls",
+        columns=["entrants", "what", "PostgreSQL p50", "p99", "Valkey p50", "p99"],
+    )
+    found: dict[tuple[int, str], Times] = {}
+    for size in sizes:
+        board = Board(size)
+        for name, call in board.readings().items():
+            counted = board.times(call, given.calls)
+            began = perf_counter()
+            if not ranking.build(uid=board.tournament.uid):
+                raise RuntimeError("Nothing was copied.")
+            made_in = perf_counter() - began
+            ranked = board.times(call, given.calls)
+            board.must_be_ranked()
+            ranking.forget(board.tournament.uid)
+            found[size, name] = ranked
+            report.rows.append((f"{size:,}", name, *_shown(counted), *_shown(ranked)))
+        scores = Times.of([board.score() for _ in range(given.calls)])
+        found[size, "score"] = scores
+        report.rows.append((f"{size:,}", "score", *_shown(scores), "", ""))
+        report.notes.append(
+            f"{size:,} entrants: the copy is made in {made_in:.1f} s and takes "
+            f"{board.copied_bytes() / 1e6:.0f} MB."
+        )
+
+    for name in (*board.readings(), "score"):
+        if GOAL_ENTRANTS in sizes and name != "score":
+            for which in ("p50", "p99"):
+                took = milliseconds(getattr(found[GOAL_ENTRANTS, name], which))
+                title = f"{name}, {GOAL_ENTRANTS:,} entrants, {which}"
+                report.goals.append(Goal(title, took, GOAL_MS, is_ceiling=True, unit="ms"))
+        if len(sizes) > 1:
+            growth = found[sizes[-1], name].p50 / found[sizes[0], name].p50
+            title = f"{name}: growth from {sizes[0]:,} to {sizes[-1]:,}"
+            report.goals.append(Goal(title, growth, GROWTH, is_ceiling=True))
+    return report
+
+
+class Board:
+    def __init__(self, entrants: int) -> None:
+        self.dice = random.Random(entrants)
+        now = timezone.now()
+        self.game = Game.objects.create(
+            client_id=f"board-{entrants}",
+            name="Board",
+            game_uid=f"board-{entrants}",
+            created_at=now,
+        )
+        self.tournament = _tournament(self.game, now)
+        others = _columns_without_default(Gamer)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _SEAT_ALL.format(others=", ".join(others), blanks=", ".join("''" for _ in others)),
+                {
+                    "game": self.game.pk,
+                    "tournament": self.tournament.pk,
+                    "start": self.tournament.starts_at,
+                    "entrants": entrants,
+                },
+            )
+        with databases.owner_of(databases.current()) as cursor:
+            cursor.execute("VACUUM ANALYZE tournaments_participation")
+        self.gamers = list(Gamer.objects.filter(game=self.game).order_by("?")[:1000])
+        self.entrants = entrants
+
+    def readings(self) -> dict[str, Callable[[], object]]:
+        return {
+            "top 100": lambda: self.page(0),
+            "100 from the middle": lambda: self.page(self.entrants // 2),
+            "last 100": lambda: self.page(self.entrants - PAGE),
+            "21 around me": lambda: leaderboard.read_around(
+                tournament=self.tournament, gamer=self.anybody(), limit=21, now=timezone.now()
+            ),
+            "own rank": lambda: self.page(0, limit=1),
+        }
+
+    def page(self, offset: int, *, limit: int = PAGE) -> leaderboard.Leaderboard:
+        return leaderboard.read(
+            tournament=self.tournament,
+            gamer=self.anybody(),
+            limit=limit,
+            offset=offset,
+            now=timezone.now(),
+        )
+
+    def anybody(self) -> Gamer:
+        return self.dice.choice(self.gamers)
+
+    def times(self, call: Callable[[], Any], calls: int) -> Times:
+        """Of a reading right after a score, which it has to show."""
+        renderer = JsonRenderer()
+        taken = []
+        for _ in range(calls):
+            self.score()
+            began = perf_counter()
+            renderer.render(shown_board(call()))
+            taken.append(perf_counter() - began)
+        return Times.of(taken)
+
+    def score(self) -> float:
+        now = timezone.now()
+        value = self.dice.randrange(50_000)
+        began = perf_counter()
+        with transaction.atomic():
+            scoring.apply(
+                gamer=self.anybody(),
+                tournament_uid=self.tournament.uid,
+                value=value,
+                stamped_at=now,
+                body_hash=sha256(f"{now} {value}".encode()).digest(),
+                now=now,
+            )
+        return perf_counter() - began
+
+    def must_be_ranked(self) -> None:
+        if not ranking.read(
+            tournament=self.tournament, gamer_pk=None, limit=1, offset=0, around=False
+        ):
+            raise RuntimeError("The copy was not read.")
+
+    def copied_bytes(self) -> int:
+        ranking.build(uid=self.tournament.uid)
+        valkey: Any = redis.Redis.from_url(settings.REDIS_URL)
+        return sum(
+            valkey.memory_usage(key, samples=0)
+            for key in valkey.keys(f"board:{{{self.tournament.uid}}}:*")
+        )
+
+
+def _tournament(game: Game, now: datetime) -> Tournament:
+    starts_at, ends_at = now - timedelta(minutes=10), now + timedelta(days=1)
+    schedule = Schedule(
+        schedules_at=starts_at,
+        lobby_at=starts_at,
+        starts_at=starts_at,
+        locks_at=ends_at,
+        ends_at=ends_at,
+    )
+    made = lifecycle.create(game=game, title="Board", entry_fee=0, schedule=schedule, now=starts_at)
+    return lifecycle.publish(uid=made.uid, now=starts_at)
+
+
+def _columns_without_default(model: Any) -> list[str]:
+    """Texts that the database wants to be told are empty."""
+    known = {"uid", "game_id", "gamer_id", "username", "is_blocked", "created_at"}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_name = %s"
+            " AND is_nullable = 'NO' AND column_default IS NULL AND is_identity = 'NO'",
+            [model._meta.db_table],
+        )
+        return [name for (name,) in cursor.fetchall() if name not in known]
+
+
+def _shown(times: Times) -> tuple[float, float]:
+    return milliseconds(times.p50), milliseconds(times.p99)
