@@ -34,6 +34,11 @@ app.conf.beat_schedule = {
         "schedule": 1.0,
         "options": {"expires": 10},
     },
+    "grant files of rewards": {
+        "task": "rewards.tasks.carry_out_bulk_grants",
+        "schedule": 5.0,
+        "options": {"expires": 10},
+    },
     "expire rewards": {
         "task": "rewards.tasks.expire_rewards",
         "schedule": 5.0,

@@ -114,6 +114,10 @@ APPLICATION_GRANTS = {
     "wallet_chainevent": (
         "SELECT, INSERT, UPDATE (meaning, dropped_at, explanation, explained_by, explained_at)"
     ),
+    "rewards_bulkgrant": (
+        "SELECT, INSERT, UPDATE (state, skips_refused, confirmed_by_id, confirmed_at, position,"
+        " granted, already_granted, refused, done_at)"
+    ),
     "django_admin_log": "SELECT, INSERT",
     "django_migrations": "SELECT",
 }

@@ -1,6 +1,7 @@
 """Making a promise to pay, once per reference."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -62,6 +63,59 @@ def grant(
             raise ExpiresTooSoon
         claims.promise(wallet=wallet, amount=amount, reference=posting_id)
     return reward
+
+
+@dataclass(frozen=True)
+class Grant:
+    """One of many, its gamer's wallet locked by the caller."""
+
+    gamer_id: int
+    wallet_id: int
+    amount: int
+    reference: str
+    expires_at: datetime | None
+
+
+@requires_transaction
+def grant_each(
+    *, game_id: int, source: Reward.Source, grants: Sequence[Grant], now: datetime
+) -> int:
+    """As `grant` of each to gamers of one game, in a few queries; says how many are new.
+
+    A reference that is in use is passed by: the caller has looked at whose it is.
+    """
+    # In one order, so that two files with the same references cannot lock each other out.
+    ordered = [(uuid7(), one) for one in sorted(grants, key=lambda one: one.reference)]
+    Reward.objects.bulk_create(
+        [
+            Reward(
+                gamer_id=one.gamer_id,
+                game_id=game_id,
+                amount=one.amount,
+                source=source,
+                reference=one.reference,
+                grant_posting_id=posting_id,
+                expires_at=one.expires_at,
+                created_at=now,
+                updated_at=now,
+            )
+            for posting_id, one in ordered
+        ],
+        ignore_conflicts=True,
+    )
+    made = set(
+        Reward.objects.filter(
+            grant_posting_id__in=[posting_id for posting_id, _ in ordered]
+        ).values_list("grant_posting_id", flat=True)
+    )
+    claims.promise_each(
+        [
+            claims.Movement(one.wallet_id, one.amount, posting_id)
+            for posting_id, one in ordered
+            if posting_id in made
+        ]
+    )
+    return len(made)
 
 
 @requires_transaction

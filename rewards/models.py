@@ -1,8 +1,9 @@
-"""Promises to pay a gamer, whatever earned them."""
+"""Promises to pay a gamer, whatever earned them, and the files by which many are made at once."""
 
 from datetime import datetime
 from typing import Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
@@ -127,3 +128,84 @@ class Reward(models.Model):
     def is_claimable_at(self, now: datetime) -> bool:
         is_expired = self.expires_at is not None and self.expires_at <= now
         return self.status == self.Status.UNCLAIMED and not is_expired
+
+
+class BulkGrant(models.Model):
+    """A file of rewards: looked at first, granted when confirmed, each row once."""
+
+    class State(models.TextChoices):
+        CHECKED = "CHECKED", "waits to be confirmed"
+        CONFIRMED = "CONFIRMED", "being granted"
+        DONE = "DONE", "done"
+
+    game = models.ForeignKey(
+        "accounts.Game", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    source = models.CharField(max_length=20, choices=Reward.Source)
+    reason = models.CharField(max_length=500)
+    # Both are written once; the database holds the digest against the content.
+    content = models.BinaryField()
+    digest = models.CharField(max_length=64)
+    rows = models.PositiveIntegerField()
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+"
+    )
+    uploaded_at = models.DateTimeField()
+
+    state = models.CharField(max_length=9, choices=State, default=State.CHECKED)
+    skips_refused = models.BooleanField(default=False)
+    confirmed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", null=True
+    )
+    confirmed_at = models.DateTimeField(null=True)
+    # How many rows are behind us, and what became of them.
+    position = models.PositiveIntegerField(default=0)
+    granted = models.PositiveIntegerField(default=0)
+    already_granted = models.PositiveIntegerField(default=0)
+    refused = models.PositiveIntegerField(default=0)
+    done_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["id"], condition=Q(state="CONFIRMED"), name="bulk_grants_under_way"
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="bulk_grant_not_of_tournament", condition=~Q(source="TOURNAMENT")
+            ),
+            models.CheckConstraint(
+                name="bulk_grant_counts_every_row",
+                condition=Q(
+                    position=F("granted") + F("already_granted") + F("refused"),
+                    position__lte=F("rows"),
+                ),
+            ),
+            models.CheckConstraint(
+                name="bulk_grant_state_whole",
+                condition=Q(
+                    state="CHECKED",
+                    confirmed_by=None,
+                    confirmed_at=None,
+                    position=0,
+                    done_at=None,
+                )
+                | Q(
+                    state="CONFIRMED",
+                    confirmed_by__isnull=False,
+                    confirmed_at__isnull=False,
+                    done_at=None,
+                )
+                | Q(
+                    state="DONE",
+                    confirmed_by__isnull=False,
+                    confirmed_at__isnull=False,
+                    done_at__isnull=False,
+                    position=F("rows"),
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rows:,} rows for {self.game}"
