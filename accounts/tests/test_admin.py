@@ -146,6 +146,7 @@ def test_form_of_another_origin_is_refused():
 READING = {
     "accounts.view_game",
     "accounts.view_gamer",
+    "rewards.view_bulkgrant",
     "rewards.view_reward",
     "tournaments.view_participation",
     "tournaments.view_tournament",
@@ -175,6 +176,8 @@ def test_make_roles_gives_operators_exactly_their_permissions():
         "accounts.change_game",
         "accounts.disable_secret_game",
         "accounts.grant_reward_gamer",
+        "rewards.add_bulkgrant",
+        "rewards.confirm_bulkgrant",
         "tournaments.add_tournament",
         "tournaments.cancel_tournament",
         "tournaments.change_tournament",
