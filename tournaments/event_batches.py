@@ -13,7 +13,7 @@ from accounts.sessions import GamerBlocked
 from kgen.common.errors import Invalid, Refusal
 from tournaments import eventing, scoring
 from tournaments.eventing import Event
-from tournaments.lifecycle import TournamentNotFound
+from tournaments.scoring import Score
 
 # Sorted, so that two batches with the same events wait for each other in one order alone. An equal
 # event is known as in `eventing`.
@@ -140,7 +140,7 @@ def _take(
         try:
             with transaction.atomic():
                 stored = _store(game, taken, now=now)
-                _apply_scores([taken[key] for key in taken if key in stored])
+                _apply_scores(game, [taken[key] for key in taken if key in stored])
                 known = _known({key: arrivals[key] for key in refused}, now=now)
         except _Refused as some:
             # Undone together with all beside it, which is done again without it.
@@ -191,25 +191,26 @@ def _keys(statement: str, parameters: dict[str, Any]) -> set[_Key]:
         return {(gamer, bytes(body_hash)) for gamer, body_hash in cursor.fetchall()}
 
 
-def _apply_scores(arrivals: Sequence[_Arrival]) -> None:
+def _apply_scores(game: Game, arrivals: Sequence[_Arrival]) -> None:
     """Raises _Refused with all that scoring refuses."""
-    refusals: dict[_Key, Refusal] = {}
-    for gamer, event, received_at in arrivals:
-        if event.score is None:
-            continue
-        try:
-            with transaction.atomic():
-                if event.tournament_uid is None:
-                    raise TournamentNotFound
-                scoring.apply(
-                    gamer=gamer,
-                    tournament_uid=event.tournament_uid,
-                    value=event.score,
-                    stamped_at=event.occurred_at,
-                    body_hash=event.body_hash,
-                    now=received_at,
-                )
-        except Refusal as refusal:
-            refusals[gamer.pk, event.body_hash] = refusal
+    scores = [
+        Score(
+            gamer=gamer,
+            tournament_uid=event.tournament_uid,
+            value=event.score,
+            stamped_at=event.occurred_at,
+            body_hash=event.body_hash,
+            received_at=received_at,
+        )
+        for gamer, event, received_at in arrivals
+        if event.score is not None
+    ]
+    if not scores:
+        return
+    refusals = {
+        (score.gamer.pk, score.body_hash): refusal
+        for score, refusal in zip(scores, scoring.apply_many(game=game, scores=scores), strict=True)
+        if refusal is not None
+    }
     if refusals:
         raise _Refused(refusals)

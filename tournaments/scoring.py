@@ -5,7 +5,9 @@ event); under BEST the best value, and of equal ones the earliest; under SUM all
 Each is the same for any order of arrival.
 """
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -13,7 +15,8 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection
 
-from accounts.models import Gamer
+from accounts.models import Game, Gamer
+from kgen.common.errors import Refusal
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON
 from kgen.common.transactions import requires_transaction
 from tournaments.joining import NotJoined
@@ -23,41 +26,101 @@ from tournaments.models import Participation, QuarantinedScore, ScoreMinute, Tou
 Rule = Tournament.ScoreRule
 Reason = QuarantinedScore.Reason
 
-# Of the score that came and the one that stands, the one that counts.
+# Of the scores that came and the one that stands, the one that counts.
 _CHOICE: Final = """
     SELECT {total}, reached_at, applied_hash, {total} * %(sign)s::bigint
-    FROM (VALUES
-        (%(value)s::bigint, %(reached_at)s::timestamptz, %(body_hash)s::bytea),
-        (seat.score, seat.reached_at, seat.applied_hash)
+    FROM (
+        {sent}
+        UNION ALL
+        SELECT seat.score, seat.reached_at, seat.applied_hash
     ) AS candidate (score, reached_at, applied_hash)
     WHERE candidate.score IS NOT NULL
     ORDER BY {order}
     LIMIT 1
 """
-_SUM: Final = "(coalesce(seat.score, 0) + %(value)s::bigint)"
-_CHOICES: Final[Mapping[str, str]] = {
-    Rule.LATEST: _CHOICE.format(
-        total="score", order="reached_at DESC, score DESC, applied_hash DESC"
-    ),
-    Rule.BEST: _CHOICE.format(
-        total="score", order="score * %(sign)s::bigint, reached_at, applied_hash"
-    ),
-    Rule.SUM: _CHOICE.format(total=_SUM, order="reached_at DESC, applied_hash DESC"),
+_ORDER: Final[Mapping[str, str]] = {
+    Rule.LATEST: "reached_at DESC, score DESC, applied_hash DESC",
+    Rule.BEST: "score * %(sign)s::bigint, reached_at, applied_hash",
+    Rule.SUM: "reached_at DESC, applied_hash DESC",
 }
+
+
+def _choice(rule: str, *, sent: str, added: str) -> str:
+    total = _sum(added) if rule == Rule.SUM else "score"
+    return _CHOICE.format(total=total, sent=sent, order=_ORDER[rule])
+
+
+def _sum(added: str) -> str:
+    return f"(coalesce(seat.score, 0) + {added})"
+
+
+def _unless_too_large(rule: str, *, added: str) -> str:
+    """A sum that is too large finds no row."""
+    return f"AND {_sum(added)} <= {LARGEST_AMOUNT_IN_JSON}" if rule == Rule.SUM else ""
+
+
+_VALUE: Final = "%(value)s::bigint"
+_ONE: Final = f"VALUES ({_VALUE}, %(reached_at)s::timestamptz, %(body_hash)s::bytea)"
 
 # A rejected comparison rewrites the row as it was: that the row answers at all tells a late event
 # from a gamer without a seat. The settlement holds the rows of all seats while it reads them; after
-# it `final_rank` is set and nothing changes any more. A sum that is too large finds no row.
+# it `final_rank` is set and nothing changes any more.
 _APPLY: Final[Mapping[str, str]] = {
     rule: f"""
 UPDATE tournaments_participation AS seat
-SET (score, reached_at, applied_hash, standing_key) = ({choice})
+SET (score, reached_at, applied_hash, standing_key) = ({_choice(rule, sent=_ONE, added=_VALUE)})
 WHERE seat.tournament_id = %(tournament)s AND seat.gamer_id = %(gamer)s AND seat.left_at IS NULL
-{f"AND {_SUM} <= {LARGEST_AMOUNT_IN_JSON}" if rule == Rule.SUM else ""}
+{_unless_too_large(rule, added=_VALUE)}
 RETURNING seat.final_rank
 """  # noqa: S608 - only constants are set in
-    for rule, choice in _CHOICES.items()
+    for rule in Rule.values
 }
+
+# The same for many seats, each with all that came for it.
+_MANY: Final = "SELECT * FROM unnest(sent.values, sent.times, sent.hashes)"
+_APPLY_MANY: Final[Mapping[str, str]] = {
+    rule: f"""
+UPDATE tournaments_participation AS seat
+SET (score, reached_at, applied_hash, standing_key) = (
+    {_choice(rule, sent=_MANY, added="sent.total::bigint")}
+)
+FROM (
+    SELECT seat_id, sum(value) AS total, array_agg(value) AS values,
+        array_agg(reached_at) AS times, array_agg(body_hash) AS hashes
+    FROM unnest(
+        %(seats)s::bigint[], %(values)s::bigint[], %(times)s::timestamptz[], %(hashes)s::bytea[]
+    ) AS one (seat_id, value, reached_at, body_hash)
+    GROUP BY seat_id
+) AS sent
+WHERE seat.id = sent.seat_id
+{_unless_too_large(rule, added="sent.total")}
+RETURNING seat.id
+"""  # noqa: S608 - only constants are set in
+    for rule in Rule.values
+}
+
+# In the order of their ids, as the settlement takes them.
+_LOCK_SEATS: Final = """
+SELECT seat.id, seat.tournament_id, seat.gamer_id, seat.final_rank
+FROM tournaments_participation AS seat
+JOIN unnest(%(tournaments)s::bigint[], %(gamers)s::bigint[]) AS wanted (tournament_id, gamer_id)
+    USING (tournament_id, gamer_id)
+WHERE seat.left_at IS NULL
+ORDER BY seat.id
+FOR NO KEY UPDATE OF seat
+"""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score as it came; `tournament_uid` is None where the game named no id."""
+
+    gamer: Gamer
+    tournament_uid: UUID | None
+    value: int
+    stamped_at: datetime
+    body_hash: bytes
+    received_at: datetime
 
 
 @requires_transaction
@@ -79,9 +142,103 @@ def apply(
     tournament = Tournament.objects.filter(uid=tournament_uid, game_id=gamer.game_id).first()
     if tournament is None or not tournament.is_visible_at(now):
         raise TournamentNotFound
+    _weigh(
+        tournament, gamer, value=value, stamped_at=stamped_at, body_hash=body_hash, received_at=now
+    )
 
-    reached_at = effective_time(tournament, stamped_at=stamped_at, received_at=now)
-    is_live = counts(tournament, reached_at=reached_at, received_at=now)
+
+@requires_transaction
+def apply_many(*, game: Game, scores: Sequence[Score]) -> list[Refusal | None]:
+    """Let each score count as `apply` would, in their order; say of each why it may not.
+
+    If any may not, none is written. The events come once each.
+    """
+    tournaments = {
+        tournament.uid: tournament
+        for tournament in Tournament.objects.filter(
+            game=game, uid__in={score.tournament_uid for score in scores if score.tournament_uid}
+        )
+    }
+    pairs = {
+        (tournaments[score.tournament_uid].pk, score.gamer.pk)
+        for score in scores
+        if score.tournament_uid in tournaments
+    }
+    seats = _lock_seats(pairs)
+    refusals: list[Refusal | None] = []
+    weighed = []
+    for score in scores:
+        tournament = tournaments.get(score.tournament_uid) if score.tournament_uid else None
+        if tournament is None or not tournament.is_visible_at(score.received_at):
+            refusals.append(TournamentNotFound())
+            continue
+        seat_id, final_rank = seats.get((tournament.pk, score.gamer.pk), (None, None))
+        reached_at = effective_time(
+            tournament, stamped_at=score.stamped_at, received_at=score.received_at
+        )
+        if seat_id is None:
+            refusals.append(NotJoined())
+        elif final_rank is not None or not counts(
+            tournament, reached_at=reached_at, received_at=score.received_at
+        ):
+            refusals.append(_not_live(tournament))
+        else:
+            refusals.append(None)
+            weighed.append((tournament, seat_id, reached_at, score))
+    if not any(refusals):
+        _write_many(weighed)
+    return refusals
+
+
+_Weighed = tuple[Tournament, int, datetime, Score]
+
+
+def _write_many(weighed: Sequence[_Weighed]) -> None:
+    alike: defaultdict[tuple[str, str], list[_Weighed]] = defaultdict(list)
+    one_by_one = []
+    for one in weighed:
+        tournament, _, _, score = one
+        ceiling = tournament.event_ceiling
+        if tournament.minute_ceiling is not None or (ceiling is not None and score.value > ceiling):
+            one_by_one.append(one)
+        else:
+            alike[tournament.score_rule, tournament.sort].append(one)
+    for (rule, sort), some in alike.items():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _APPLY_MANY[rule],
+                {
+                    "seats": [seat_id for _, seat_id, _, _ in some],
+                    "values": [score.value for _, _, _, score in some],
+                    "times": [reached_at for _, _, reached_at, _ in some],
+                    "hashes": [score.body_hash for _, _, _, score in some],
+                    "sign": _sign(sort),
+                },
+            )
+            written = {seat_id for (seat_id,) in cursor.fetchall()}
+        one_by_one += [one for one in some if one[1] not in written]
+    for tournament, _, _, score in one_by_one:
+        _weigh(
+            tournament,
+            score.gamer,
+            value=score.value,
+            stamped_at=score.stamped_at,
+            body_hash=score.body_hash,
+            received_at=score.received_at,
+        )
+
+
+def _weigh(
+    tournament: Tournament,
+    gamer: Gamer,
+    *,
+    value: int,
+    stamped_at: datetime,
+    body_hash: bytes,
+    received_at: datetime,
+) -> None:
+    reached_at = effective_time(tournament, stamped_at=stamped_at, received_at=received_at)
+    is_live = counts(tournament, reached_at=reached_at, received_at=received_at)
     reason = _above_ceiling(
         tournament, gamer, value=value, reached_at=reached_at, is_counted=is_live
     )
@@ -98,7 +255,7 @@ def apply(
             body_hash=body_hash,
             reason=reason,
             is_live=is_live,
-            now=now,
+            now=received_at,
         )
 
 
@@ -123,7 +280,7 @@ def write(
                 "value": value,
                 "reached_at": reached_at,
                 "body_hash": body_hash,
-                "sign": -1 if tournament.sort == Tournament.Sort.HIGH else 1,
+                "sign": _sign(tournament.sort),
                 "tournament": tournament.pk,
                 "gamer": gamer.pk,
             },
@@ -135,7 +292,7 @@ def write(
         raise NotJoined
     (final_rank,) = row
     if final_rank is not None or not is_live:
-        _refuse(tournament)
+        raise _not_live(tournament)
     return True
 
 
@@ -157,10 +314,29 @@ def counts(tournament: Tournament, *, reached_at: datetime, received_at: datetim
     return in_time and not is_paused and tournament.takes_scores_at(received_at)
 
 
-def _refuse(tournament: Tournament) -> None:
-    if tournament.scores_paused_at is not None:
-        raise TournamentNotLive(details={"reason": "SCORES_PAUSED"})
-    raise TournamentNotLive
+def _not_live(tournament: Tournament) -> TournamentNotLive:
+    is_paused = tournament.scores_paused_at is not None
+    return TournamentNotLive(details={"reason": "SCORES_PAUSED"} if is_paused else None)
+
+
+def _sign(sort: str) -> int:
+    return -1 if sort == Tournament.Sort.HIGH else 1
+
+
+def _lock_seats(pairs: set[tuple[int, int]]) -> dict[tuple[int, int], tuple[int, int | None]]:
+    """The seats of (tournament, gamer), each with its final rank, held against all who write it."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _LOCK_SEATS,
+            {
+                "tournaments": [tournament for tournament, _ in pairs],
+                "gamers": [gamer for _, gamer in pairs],
+            },
+        )
+        return {
+            (tournament, gamer): (seat_id, final_rank)
+            for seat_id, tournament, gamer, final_rank in cursor.fetchall()
+        }
 
 
 # --- Ceilings ------------------------------------------------------------------------------------
@@ -212,7 +388,7 @@ def _quarantine(
     if seat is None:
         raise NotJoined
     if seat.final_rank is not None or not is_live:
-        _refuse(tournament)
+        raise _not_live(tournament)
     QuarantinedScore.objects.get_or_create(
         seat=seat,
         body_hash=body_hash,

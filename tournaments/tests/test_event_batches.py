@@ -1,16 +1,24 @@
 """Many events in one call (API contract, section 7)."""
 
 import uuid
+from contextlib import suppress
 from datetime import timedelta
+from hashlib import sha256
 
 import orjson
 import pytest
 import time_machine
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from accounts.models import Gamer
 from accounts.tests.api import GameClient, error_body
 from accounts.tests.factories import GameFactory
-from tournaments.models import GameEvent, Participation
+from kgen.common.errors import Refusal
+from tournaments import event_batches, eventing
+from tournaments.eventing import Event
+from tournaments.lifecycle import Rules
+from tournaments.models import GameEvent, Participation, Tournament
 from tournaments.tests.factories import TournamentFactory, player, seat
 from tournaments.tests.test_eventing import board_of, event, joined_event, score_event
 from tournaments.tests.world import world
@@ -124,6 +132,80 @@ def test_an_integer_player_id_is_taken_as_its_text(now):
     body["metadata"]["playerId"] = 481
 
     assert told(send(gamer.game, [body])) == (1, 0, [])
+
+
+RULE, LOW = Tournament.ScoreRule, Tournament.Sort.LOW
+RULES = [
+    Rules(score_rule=RULE.LATEST),
+    Rules(score_rule=RULE.LATEST, sort=LOW, event_ceiling=60),
+    Rules(score_rule=RULE.BEST, minute_ceiling=40),
+    Rules(score_rule=RULE.BEST, sort=LOW),
+    Rules(score_rule=RULE.SUM),
+    Rules(score_rule=RULE.SUM, minute_ceiling=90, event_ceiling=60),
+]
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    sent=st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.one_of(st.integers(0, 80), st.sampled_from([2**53 - 1, 2**53 - 2])),
+            st.integers(-130, 130),
+        ),
+        max_size=12,
+    ),
+    cut=st.integers(0, 12),
+)
+@pytest.mark.parametrize("rules", RULES)
+def test_a_batch_ends_as_its_events_one_by_one(now, rules, sent, cut):
+    """Three gamers' scores, some of them before the batch: the same seats and reviews."""
+    boards = []
+    for in_batches in (True, False):
+        tournament = TournamentFactory.create(now=now, rules=rules)
+        seats = [seat(tournament) for _ in range(3)]
+        gamers = {taken.gamer.gamer_id: taken.gamer for taken in seats}
+        events = [
+            Event(
+                body_hash=sha256(f"{number} {second}".encode()).digest(),
+                occurred_at=now + timedelta(seconds=second),
+                player_id=seats[number].gamer.gamer_id,
+                game_slug=None,
+                metadata={},
+                payload={},
+                tournament_uid=tournament.uid,
+                score=value,
+                joined_uids=(),
+            )
+            for number, value, second in sent
+        ]
+        for part in (events[:cut], events[cut:]):
+            if in_batches:
+                event_batches.receive(game=tournament.game, events=part, now=now)
+            else:
+                for place, one in enumerate(part):
+                    with suppress(Refusal):
+                        eventing.receive(
+                            gamer=gamers[one.player_id],
+                            event=one,
+                            now=now + timedelta(microseconds=place),
+                        )
+        boards.append(
+            [
+                (
+                    *Participation.objects.values_list(
+                        "score", "reached_at", "applied_hash", "standing_key"
+                    ).get(pk=taken.pk),
+                    sorted(taken.quarantined.values_list("value", "reached_at", "reason")),
+                    sorted(taken.minutes.values_list("minute", "base", "top")),
+                )
+                for taken in seats
+            ]
+        )
+
+    assert boards[0] == boards[1]
 
 
 # --- Repetition ----------------------------------------------------------------------------------
@@ -486,3 +568,25 @@ def test_a_batch_draws_once_from_the_client_and_not_from_the_gamers(now):
     assert (response["RateLimit-Limit"], response["RateLimit-Remaining"]) == ("50", "49")
     single = GameClient(game).as_gamer(gamer).post("/eventing", achievement(gamer, at=now))
     assert single.status_code == 200
+
+
+# --- Cost ----------------------------------------------------------------------------------------
+
+
+def hundred_events(now):
+    tournament = TournamentFactory.create(now=now)
+    seats = [seat(tournament) for _ in range(20)]
+    return tournament.game, [
+        score_event(taken, value, at=now - timedelta(seconds=value))
+        for value in range(5)
+        for taken in seats
+    ]
+
+
+def test_a_hundred_events_of_twenty_gamers_make_few_queries(now, django_assert_num_queries):
+    game, bodies = hundred_events(now)
+    client = GameClient(game)
+
+    # Secret, gamers; savepoint, events, tournaments, seats, scores, savepoint.
+    with django_assert_num_queries(8):
+        client.post("/eventing/_batch", {"events": bodies})
