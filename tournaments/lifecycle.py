@@ -5,7 +5,7 @@ database knows the legal moves too (see the first migration).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from kgen.common.errors import Conflict, Invalid, NotFound
 from kgen.common.identifiers import uuid7
 from kgen.common.transactions import requires_transaction
 from tournaments import prizes
-from tournaments.models import Tournament
+from tournaments.models import Format, Tournament
 from wallet import prize_pools, solvency
 
 
@@ -51,6 +51,16 @@ class AlreadyFinished(Conflict):
     message = "The tournament is over and settled."
 
 
+class ScoresAlreadyPaused(Conflict):
+    code = "SCORES_ALREADY_PAUSED"
+    message = "The scores of this tournament are paused already."
+
+
+class ScoresNotPaused(Conflict):
+    code = "SCORES_NOT_PAUSED"
+    message = "The scores of this tournament are not paused."
+
+
 class ScheduleOutOfRange(Invalid):
     code = "SCHEDULE_OUT_OF_RANGE"
     message = "The grace is a day at most, and the end before the year 3000."
@@ -72,6 +82,9 @@ class Rules:
     prize_structure: Tournament.PrizeStructure = Tournament.PrizeStructure.BANDS
     prize_table: Sequence[Mapping[str, int]] = ()
     sponsor_contribution: int = 0
+
+
+TIMES = ("schedules_at", "lobby_at", "starts_at", "locks_at", "ends_at")
 
 
 @dataclass(frozen=True)
@@ -102,14 +115,8 @@ def create(
     Refuses with ScheduleOutOfOrder, ScheduleOutOfRange, RiseOfLowScores and
     prizes.PrizeTableWrong.
     """
-    times = (
-        schedule.schedules_at,
-        schedule.lobby_at,
-        schedule.starts_at,
-        schedule.locks_at,
-        schedule.ends_at,
-    )
-    if list(times) != sorted(times):
+    times = [getattr(schedule, name) for name in TIMES]
+    if times != sorted(times):
         raise ScheduleOutOfOrder
     if schedule.ends_at >= LATEST_END or schedule.grace > LONGEST_GRACE:
         raise ScheduleOutOfRange
@@ -146,6 +153,50 @@ def create(
     )
 
 
+def create_like(
+    pattern: Format, *, game: Game, title: str, schedule: Schedule, now: datetime
+) -> Tournament:
+    """Draft a tournament of the same format; refuses as `create` does. The rake is the game's."""
+    return create(
+        game=game,
+        title=title,
+        description=pattern.description,
+        theme=pattern.theme,
+        entry_fee=pattern.entry_fee,
+        tournament_size=pattern.tournament_size,
+        min_registration_start_limit=pattern.min_registration_start_limit,
+        rules=Rules(**{rule.name: getattr(pattern, rule.name) for rule in fields(Rules)}),
+        schedule=schedule,
+        now=now,
+    )
+
+
+def clone(*, uid: UUID, starts_at: datetime, now: datetime) -> Tournament:
+    """Draft the same tournament again, from another start on and as long as it was planned to be.
+
+    Refuses with TournamentNotFound and as `create` does.
+    """
+    pattern = Tournament.objects.select_related("game").filter(uid=uid).first()
+    if pattern is None:
+        raise TournamentNotFound
+
+    planned = {name: getattr(pattern, name) for name in TIMES}
+    planned["locks_at"] = pattern.planned_locks_at or pattern.locks_at
+    planned["ends_at"] = pattern.planned_ends_at or pattern.ends_at
+    was_cut = pattern.planned_ends_at is not None and not pattern.grace
+    shift = starts_at - pattern.starts_at
+    return create_like(
+        pattern,
+        game=pattern.game,
+        title=pattern.title,
+        schedule=Schedule(
+            **{name: at + shift for name, at in planned.items()},
+            grace=settings.END_GRACE if was_cut else pattern.grace,
+        ),
+        now=now,
+    )
+
+
 @transaction.atomic
 def publish(*, uid: UUID, now: datetime) -> Tournament:
     """Let the clock show the tournament to gamers; from here on its terms are fixed.
@@ -170,6 +221,71 @@ def publish(*, uid: UUID, now: datetime) -> Tournament:
             reference=tournament.sponsor_posting_id,
         )
     _move(tournament, Tournament.Phase.PUBLISHED, now=now)
+    return tournament
+
+
+@transaction.atomic
+def pause_scores(*, uid: UUID, now: datetime) -> Tournament:
+    """Take no score until they are resumed; the clock goes on (contract, section 7).
+
+    Refuses with TournamentNotFound, TournamentNotLive and ScoresAlreadyPaused.
+    """
+    tournament = locked(uid=uid)
+    _refuse_unless(tournament.is_unsettled_at(now))
+    if tournament.scores_paused_at is not None:
+        raise ScoresAlreadyPaused
+
+    tournament.scores_paused_at = now
+    _save(tournament, "scores_paused_at", now=now)
+    return tournament
+
+
+@transaction.atomic
+def resume_scores(*, uid: UUID, now: datetime) -> Tournament:
+    """Take scores again. Refuses with TournamentNotFound, TournamentNotLive and ScoresNotPaused."""
+    tournament = locked(uid=uid)
+    _refuse_unless(tournament.is_unsettled_at(now))
+    if tournament.scores_paused_at is None:
+        raise ScoresNotPaused
+
+    tournament.scores_paused_at = None
+    _save(tournament, "scores_paused_at", now=now)
+    return tournament
+
+
+@transaction.atomic
+def lock_now(*, uid: UUID, now: datetime) -> Tournament:
+    """Let nobody join or leave any more; out of the lobby it starts with that, since it must have
+    started to be locked. As at any lock, too few entrants then cancel it.
+
+    Refuses with TournamentNotFound and TournamentNotLive.
+    """
+    tournament = locked(uid=uid)
+    _refuse_unless(tournament.seats_change_at(now))
+
+    tournament.starts_at = min(tournament.starts_at, now)
+    _lock_at(tournament, now)
+    _save(tournament, "starts_at", "locks_at", "planned_locks_at", now=now)
+    return tournament
+
+
+@transaction.atomic
+def end_now(*, uid: UUID, now: datetime) -> Tournament:
+    """End a started tournament. The grace still runs, for scores stamped before now; a sandbox,
+    where nobody waits for a prize, does without and is settled at once.
+
+    Refuses with TournamentNotFound and TournamentNotLive.
+    """
+    tournament = locked(uid=uid)
+    _refuse_unless(tournament.is_under_way_at(now))
+
+    _lock_at(tournament, now)
+    tournament.planned_ends_at = tournament.ends_at
+    tournament.ends_at = now
+    if tournament.game.is_sandbox:
+        tournament.grace = timedelta(0)
+    moved = ("locks_at", "planned_locks_at", "ends_at", "planned_ends_at", "grace")
+    _save(tournament, *moved, now=now)
     return tournament
 
 
@@ -224,6 +340,23 @@ def locked(*, uid: UUID) -> Tournament:
     if tournament is None:
         raise TournamentNotFound
     return tournament
+
+
+def _refuse_unless(allowed: bool) -> None:
+    if not allowed:
+        raise TournamentNotLive
+
+
+def _lock_at(tournament: Tournament, now: datetime) -> None:
+    """From now on, unless it is locked already."""
+    if tournament.locks_at > now:
+        tournament.planned_locks_at = tournament.locks_at
+        tournament.locks_at = now
+
+
+def _save(tournament: Tournament, *fields: str, now: datetime) -> None:
+    tournament.updated_at = now
+    tournament.save(update_fields=[*fields, "updated_at"])
 
 
 def _move(tournament: Tournament, phase: Tournament.Phase, *, now: datetime) -> None:

@@ -178,6 +178,7 @@ class StatusFilter(admin.SimpleListFilter):
             ("upcoming", "Upcoming"),
             ("live", "Live"),
             ("due", "Waiting to be settled"),
+            ("stuck", "Stuck"),
             ("completed", "Completed"),
             ("cancelled", "Cancelled"),
         ]
@@ -197,6 +198,8 @@ class StatusFilter(admin.SimpleListFilter):
                 return published.filter(starts_at__lte=now).exclude(pk__in=over)
             case "due":
                 return published.filter(pk__in=over)
+            case "stuck":
+                return queryset.filter(setback__isnull=False)
             case "completed":
                 return queryset.filter(phase=phase.COMPLETED)
             case "cancelled":
@@ -225,10 +228,13 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
     locks = moment_column("locks_at", "locks")
     settled = moment_column("settled_at", "settled")
     cancelled = moment_column("cancelled_at", "cancelled")
+    paused = moment_column("scores_paused_at", "scores paused since")
     game_link = link_column("game")
 
     def get_queryset(self, request: HttpRequest) -> TournamentQuerySet:
-        tournaments: TournamentQuerySet = Tournament.objects.with_figures().select_related("game")
+        tournaments: TournamentQuerySet = Tournament.objects.with_figures().select_related(
+            "game", "setback"
+        )
         return tournaments.order_by(*self.ordering)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
@@ -259,7 +265,10 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
                     {"classes": ["collapse"], "fields": ["description", "theme"]},
                 ),
             ]
-        over = ["settled"] if obj.settled_at else ["cancelled"] if obj.cancelled_at else []
+        over = ["settled"] if obj.settled_at else []
+        over += ["cancelled", "given_back"] if obj.cancelled_at else []
+        over += ["paused"] if obj.scores_paused_at else []
+        over += ["trouble"] if hasattr(obj, "setback") else []
         return [
             (
                 None,
@@ -352,6 +361,23 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
     def fewest(self, tournament: Tournament) -> str:
         return (
             f"{tournament.min_registration_start_limit:,}; with fewer it is cancelled at the lock"
+        )
+
+    @admin.display(description="entry fees given back")
+    def given_back(self, tournament: Tournament) -> str:
+        if not tournament.entry_fee:
+            return "None to give: it was free."
+        paid = tournament.participations.count()
+        back = paid - tournament.stakes
+        done = "" if tournament.refunded_at else "; it goes on by itself"
+        return f"{back:,} of {paid:,}, of {tournament.entry_fee:,} KCash each{done}"
+
+    @admin.display(description="stuck")
+    def trouble(self, tournament: Tournament) -> str:
+        setback = tournament.setback
+        return (
+            f"{setback.problem} Tried {setback.tries:,} times since {setback.since:%Y-%m-%d %H:%M}"
+            f" UTC, again at {setback.next_try_at:%H:%M:%S} UTC."
         )
 
     @admin.display(description="tournament id")

@@ -1,6 +1,7 @@
 """Tournaments, the seats taken in them, and the events that games send."""
 
 from tournaments.models.events import GameEvent
+from tournaments.models.formats import Format
 from tournaments.models.seats import (
     NO_SCORE_YET,
     Participation,
@@ -8,16 +9,18 @@ from tournaments.models.seats import (
     QuarantinedScore,
     ScoreMinute,
 )
-from tournaments.models.tournaments import MOST_SEATS, Tournament, TournamentQuerySet
+from tournaments.models.tournaments import MOST_SEATS, Setback, Tournament, TournamentQuerySet
 
 __all__ = [
     "MOST_SEATS",
     "NO_SCORE_YET",
+    "Format",
     "GameEvent",
     "Participation",
     "ParticipationQuerySet",
     "QuarantinedScore",
     "ScoreMinute",
+    "Setback",
     "Tournament",
     "TournamentQuerySet",
 ]

@@ -4,13 +4,13 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Self
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 
 from accounts.models import Gamer
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON, AmountField
+from tournaments.models.formats import Format
 from tournaments.models.seats import Participation
 
 # As many as the column holds.
@@ -52,7 +52,9 @@ class TournamentQuerySet(models.QuerySet["Tournament"]):
         return self.annotate(entrants=_seats(left_at=None), stakes=_seats(refund_posting_id=None))
 
 
-class Tournament(models.Model):
+class Tournament(Format):
+    """A contest at one time; what it is like, it has from its format."""
+
     class Phase(models.TextChoices):
         """What people and the settlement decide; `tournaments.lifecycle` alone writes it."""
 
@@ -75,60 +77,13 @@ class Tournament(models.Model):
         COMPLETED = "COMPLETED"
         CANCELLED = "CANCELLED"
 
-    class ScoreRule(models.TextChoices):
-        """Which score a gamer has, of all that were sent (`tournaments.scoring`)."""
-
-        LATEST = "LATEST"
-        BEST = "BEST"
-        SUM = "SUM"
-
-    class Sort(models.TextChoices):
-        """Which score is the better one."""
-
-        HIGH = "HIGH"
-        LOW = "LOW"
-
-    class PrizeStructure(models.TextChoices):
-        """How the pool becomes prizes (`tournaments.prizes`)."""
-
-        BANDS = "BANDS"
-        FIXED = "FIXED"
-        SHARES = "SHARES"
-
     uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     game = models.ForeignKey("accounts.Game", on_delete=models.PROTECT, related_name="tournaments")
     phase = models.CharField(max_length=11, choices=Phase, default=Phase.SETUP, editable=False)
 
-    title = models.CharField(max_length=200)
-    description = models.TextField(blank=True, null=True)  # noqa: DJ001 - null on the wire
-    theme = models.CharField(max_length=200, blank=True, null=True)  # noqa: DJ001 - null on the wire
-    entry_fee = AmountField()
     rake_percent = models.PositiveSmallIntegerField()
-    tournament_size = models.PositiveIntegerField(
-        blank=True, null=True, help_text="Seats in all; empty means no limit."
-    )
-    min_registration_start_limit = models.PositiveIntegerField(
-        default=2, help_text="With fewer entrants when it locks, it is cancelled and refunded."
-    )
-
-    score_rule = models.CharField(
-        max_length=6, choices=ScoreRule, default=ScoreRule.LATEST, db_default=ScoreRule.LATEST
-    )
-    sort = models.CharField(max_length=4, choices=Sort, default=Sort.HIGH, db_default=Sort.HIGH)
-    # Above these a score is kept for review instead of counting; empty means no ceiling.
-    event_ceiling = models.PositiveBigIntegerField(null=True, blank=True)
-    minute_ceiling = models.PositiveBigIntegerField(null=True, blank=True)
     scores_paused_at = models.DateTimeField(null=True, editable=False)
 
-    prize_structure = models.CharField(
-        max_length=6,
-        choices=PrizeStructure,
-        default=PrizeStructure.BANDS,
-        db_default=PrizeStructure.BANDS,
-    )
-    # Of FIXED and SHARES, as `tournaments.prizes.Range` has it.
-    prize_table = models.JSONField(default=list, blank=True, db_default=[])
-    sponsor_contribution = AmountField(default=0, db_default=0)
     sponsor_posting_id = models.UUIDField(null=True, unique=True, editable=False)
     sponsor_return_posting_id = models.UUIDField(null=True, unique=True, editable=False)
 
@@ -137,9 +92,9 @@ class Tournament(models.Model):
     starts_at = models.DateTimeField()
     locks_at = models.DateTimeField()
     ends_at = models.DateTimeField()
-    grace = models.DurationField(
-        default=settings.END_GRACE, help_text="How long scores stamped before the end are taken."
-    )
+    # What the two were before an operator locked or ended it at once.
+    planned_locks_at = models.DateTimeField(null=True, editable=False)
+    planned_ends_at = models.DateTimeField(null=True, editable=False)
 
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -279,10 +234,34 @@ class Tournament(models.Model):
         """Whether gamers may join and leave."""
         return self.status_at(now) in {self.Status.LOBBY, self.Status.STARTED}
 
+    def is_unsettled_at(self, now: datetime) -> bool:
+        """Published, and its last moment for scores not past."""
+        return self.phase == self.Phase.PUBLISHED and now < self.closes_at
+
+    def is_under_way_at(self, now: datetime) -> bool:
+        """Started, and not ended."""
+        return self.phase == self.Phase.PUBLISHED and self.starts_at <= now < self.ends_at
+
     def takes_scores_at(self, now: datetime) -> bool:
         if self.phase != self.Phase.PUBLISHED:
             return False
         return self.starts_at <= now < self.closes_at
+
+
+class Setback(models.Model):
+    """What kept a tournament from being closed, until it is (`tournaments.closing`)."""
+
+    tournament = models.OneToOneField(
+        Tournament, primary_key=True, on_delete=models.CASCADE, related_name="setback"
+    )
+    problem = models.TextField()
+    tries = models.PositiveIntegerField()
+    since = models.DateTimeField()
+    last_at = models.DateTimeField()
+    next_try_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.problem
 
 
 def _seats(**condition: object) -> Coalesce:

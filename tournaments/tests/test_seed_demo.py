@@ -1,6 +1,5 @@
 import json
 from base64 import b32decode
-from datetime import timedelta
 from io import StringIO
 
 import pytest
@@ -12,6 +11,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import clients
 from accounts.models import Game
+from tournaments import lifecycle
 from tournaments.models import Tournament
 
 pytestmark = pytest.mark.django_db
@@ -152,10 +152,8 @@ def test_seed_demo_hands_out_new_secrets_where_the_old_are_lost(monkeypatch):
 
 def test_seed_demo_renews_tournaments_that_are_over(monkeypatch):
     first = seed()
-    over = timezone.now() - timedelta(hours=1)
-    Tournament.objects.filter(title="Daily Carrom").update(
-        schedules_at=over, lobby_at=over, starts_at=over, locks_at=over, ends_at=over
-    )
+    running = Tournament.objects.get(title="Daily Carrom")
+    lifecycle.end_now(uid=running.uid, now=timezone.now())
 
     seed(monkeypatch, first)
 
