@@ -165,7 +165,7 @@ class Model:
 
 
 def test_every_sum_is_exact_whatever_happens():
-    ends = live_through(examples=8, steps=10)
+    ends = live_through(examples=10, steps=12)
 
     assert set(ends) == {"claimed", "expired", "refused"}
 
