@@ -4,14 +4,14 @@ import base64
 import re
 import secrets
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from accounts.clients import hash_of
+from accounts.clients import ClientRefused, hash_of
 from accounts.models import Game, Gamer, Session, SessionToken
 from kgen.common.errors import Forbidden, Unauthenticated
 from kgen.common.transactions import requires_transaction
@@ -120,14 +120,30 @@ def resume(*, game: Game, token: str, now: datetime) -> Session:
     session = found.session
     if session.gamer.game_id != game.pk:
         raise TokenClientMismatch
-    if session.revoked_at is not None:
-        raise TokenInvalid
-    if found.expires_at <= now:
-        raise TokenExpired
-    if session.gamer.is_blocked:
-        raise GamerBlocked
+    _refuse_closed(found, now=now)
     session.gamer.game = game
     return session
+
+
+def resume_all(
+    *, token_hashes: Collection[str], now: datetime
+) -> dict[str, Session | ClientRefused | TokenRefused | GamerBlocked]:
+    """For each hash of a token its session, or why it opens none; the client is not asked for.
+
+    One query, for those who hold many connections open and look after them.
+    """
+    answers: dict[str, Session | ClientRefused | TokenRefused | GamerBlocked]
+    answers = {token_hash: TokenInvalid() for token_hash in token_hashes}
+    known = SessionToken.objects.select_related("session__gamer__game")
+    for found in known.filter(token_hash__in=token_hashes):
+        answers[found.token_hash] = found.session
+        try:
+            if not found.session.gamer.game.is_active:
+                raise ClientRefused
+            _refuse_closed(found, now=now)
+        except (ClientRefused, TokenRefused, GamerBlocked) as refusal:
+            answers[found.token_hash] = refusal
+    return answers
 
 
 def revoke(*, gamer: Gamer, now: datetime) -> int:
@@ -155,6 +171,16 @@ def is_well_formed(token: str) -> bool:
         return False
     raw = base64.urlsafe_b64decode(token)
     return _checksum(raw[:_RANDOM_BYTES]) == raw[_RANDOM_BYTES:]
+
+
+def _refuse_closed(token: SessionToken, *, now: datetime) -> None:
+    session = token.session
+    if session.revoked_at is not None:
+        raise TokenInvalid
+    if token.expires_at <= now:
+        raise TokenExpired
+    if session.gamer.is_blocked:
+        raise GamerBlocked
 
 
 def _checksum(random: bytes) -> bytes:

@@ -210,6 +210,17 @@ FUTURE_CLOCK_TOLERANCE = timedelta(seconds=120)
 # From so many seats on a board is also kept in Valkey, where a rank is found without counting.
 RANKED_FROM_SEATS = env.int("RANKED_FROM_SEATS", default=5_000)
 
+# Where gamers and the console reach `manage.py serve_stream`; without it no board is streamed.
+STREAM_URL = env.str("STREAM_URL", default="").rstrip("/")
+STREAM_INTERVAL = timedelta(seconds=env.float("STREAM_INTERVAL_SECONDS", default=1))
+STREAM_HEARTBEAT = timedelta(seconds=env.float("STREAM_HEARTBEAT_SECONDS", default=15))
+STREAM_CHECK_INTERVAL = timedelta(seconds=env.float("STREAM_CHECK_SECONDS", default=15))
+# For so long a watcher may leave unread what was sent.
+STREAM_PATIENCE = timedelta(seconds=env.float("STREAM_PATIENCE_SECONDS", default=10))
+STREAM_TICKET_LIFE = timedelta(seconds=60)
+# Of one process; who comes later is sent away for a while.
+STREAM_MOST_WATCHERS = env.int("STREAM_MOST_WATCHERS", default=2_000)
+
 OTP_SECRET = env.str("OTP_SECRET")
 OTP_LIFE = timedelta(seconds=300)
 OTP_RESEND_WAIT = timedelta(seconds=60)

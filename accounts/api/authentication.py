@@ -35,7 +35,7 @@ class GamerAuthentication(BaseAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Gamer, Caller]:
         game = _secret_of(request).game
-        session = sessions.resume(game=game, token=_token_of(request), now=timezone.now())
+        session = sessions.resume(game=game, token=token_of(request), now=timezone.now())
         return session.gamer, Caller(game=game, gamer=session.gamer, session=session)
 
 
@@ -47,7 +47,8 @@ def _secret_of(request: Request) -> GameSecret:
     )
 
 
-def _token_of(request: Request) -> str:
+def token_of(request: Request) -> str:
+    """The token that the caller shows, of the query before the header; empty without any."""
     in_query = request.GET.getlist("token")
     if len(in_query) > 1:
         raise InvalidRequest({"token": "Give one token."})

@@ -47,6 +47,7 @@ SERVICES = (
     "KCASH_ADDRESS",
     "SETTLEMENT_ADDRESS",
     "SIGNER_SOCKET",
+    "STREAM_URL",
 )
 
 DEMO_SECRETS = (
@@ -62,6 +63,7 @@ DEMO_SECRETS = (
 
 CONTRACTS = LOCAL / "chain" / "contracts.env"
 METRICS_PORT = 9464  # another one if it is taken
+STREAM_PORT = 9465  # likewise
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
 
 # What the tables and the contracts were made with is no business of who serves and settles. The
@@ -109,7 +111,7 @@ class Service(Protocol):
 
 
 class Program:
-    """A program of ours: web, worker, beat or metrics."""
+    """A program of ours: web, worker, beat, metrics or stream."""
 
     stop_signal = signal.SIGTERM
 
@@ -207,8 +209,8 @@ class Child:
 class Supervisor:
     def __init__(self, *, host: str, port: int) -> None:
         self.host, self.port = host, port
-        reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
-        self.base_url = f"http://{reachable}:{port}"
+        self.reachable = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
+        self.base_url = f"http://{self.reachable}:{port}"
         self.children: list[Child] = []
         self.given: dict[str, str] = {}
         self.runtime: dict[str, str] = {}
@@ -231,6 +233,7 @@ class Supervisor:
             )
         self._start_databases()
         self._start_chain()
+        stream_port = self._choose_stream_port()
         # From the second start on nothing is missing but seconds: the web loads while the schema
         # is checked, stays red until it is as it should be, and has the machine to itself.
         is_first = not (self._known_contracts() and DEMO.exists())
@@ -257,9 +260,12 @@ class Supervisor:
         else:
             demo = self._seed()
         metrics = self._begin_metrics()
+        stream = self._begin_stream(stream_port) if stream_port else None
         self._finish(worker)
         self._finish(beat)
         self._finish(metrics)
+        if stream:
+            self._finish(stream)
         print_summary(demo, metrics_port=metrics.service.port)
 
     def _start_databases(self) -> None:
@@ -470,6 +476,29 @@ class Supervisor:
                 f"--port={port}",
                 environment=self._environment(without=(*OWNERS, *SIGNERS)) | settings,
                 ready=lambda: _answers(f"http://127.0.0.1:{port}/metrics"),
+                port=port,
+            )
+        )
+
+    def _choose_stream_port(self) -> int | None:
+        """Known before anything is started that sends watchers there; none where others stream."""
+        if self.given.get("STREAM_URL"):
+            return None
+        port = STREAM_PORT if processes.port_is_free(STREAM_PORT, self.host) else free_port()
+        self.runtime["STREAM_URL"] = f"http://{self.reachable}:{port}"
+        return port
+
+    def _begin_stream(self, port: int) -> Child:
+        settings = {"DJANGO_SETTINGS_MODULE": "kgen.settings"}
+        return self._begin(
+            Program(
+                "stream",
+                "django",
+                "serve_stream",
+                f"--host={self.host}",
+                f"--port={port}",
+                environment=self._environment(without=(*OWNERS, *SIGNERS)) | settings,
+                ready=lambda: _answers(f"{self.runtime['STREAM_URL']}/healthz"),
                 port=port,
             )
         )

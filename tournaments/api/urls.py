@@ -20,5 +20,9 @@ urlpatterns = [
         "leaderboards/_byTournament/<str:uid>",
         LeaderboardViewSet.as_view({"get": "by_tournament"}),
     ),
+    path(
+        "leaderboards/_byTournament/<str:uid>/_stream",
+        LeaderboardViewSet.as_view({"get": "stream"}),
+    ),
     path("statistics/_historic", StatisticsViewSet.as_view({"get": "historic"})),
 ]

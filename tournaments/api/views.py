@@ -1,12 +1,14 @@
 from uuid import UUID
 
+from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.authentication import token_of
 from accounts.api.views import GamerViewSet, GameViewSet
 from kgen.common import strict_json
 from kgen.common.api.exceptions import InvalidRequest, UnsupportedMediaType, refusal_of
@@ -22,6 +24,7 @@ from tournaments import (
     lifecycle,
     listing,
     statistics,
+    tickets,
 )
 from tournaments.api.serializers import (
     MOST_EVENTS,
@@ -227,6 +230,24 @@ class LeaderboardViewSet(GamerViewSet):
                 now=now,
             )
         return Response(shown_board(board))
+
+    @extend_schema(
+        operation_id="stream_leaderboard",
+        responses={
+            307: OpenApiResponse(
+                description="The address of the stream: server-sent events, `standings` with the"
+                " first 100 of the board whenever it has changed, at most one a second."
+            )
+        },
+    )
+    @refuses(lifecycle.TournamentNotFound)
+    def stream(self, request: Request, uid: str) -> HttpResponse:
+        """Go to where the board is sent as it changes; no client headers are asked for there."""
+        tournament = listing.visible(
+            gamer=self.caller.gamer, uid=_tournament_uid(uid), now=timezone.now()
+        )
+        address = tickets.stream_address(tournament, token=token_of(request))
+        return HttpResponse(status=307, headers={"Location": address})
 
 
 class StatisticsViewSet(GamerViewSet):

@@ -20,6 +20,7 @@ ENDPOINTS = [
     ("POST", f"/tournaments/{UID}/_join"),
     ("POST", f"/tournaments/{UID}/_leave"),
     ("GET", f"/leaderboards/_byTournament/{UID}"),
+    ("GET", f"/leaderboards/_byTournament/{UID}/_stream"),
     ("GET", "/statistics/_historic"),
     ("GET", "/rewards"),
     ("POST", "/rewards/_claim"),

@@ -23,7 +23,7 @@ from kgen.local.processes import PROJECT, free_port
 pytestmark = [pytest.mark.slow, pytest.mark.chaos]
 
 SUMMARY_END = "Stop: Ctrl-C"
-NAMES = ["postgres", "valkey", "anvil", "signer", "web", "worker", "beat", "metrics"]
+NAMES = ["postgres", "valkey", "anvil", "signer", "web", "worker", "beat", "metrics", "stream"]
 
 
 class Platform:
