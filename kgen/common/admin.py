@@ -177,6 +177,8 @@ class Table:
     links: Sequence[tuple[str, str]] = field(default=())
     # Sent back to the same page by GET; what the rows are chosen by.
     form: forms.Form | None = None
+    # Where the page asks for the address of a stream that keeps the rows as they are now.
+    live: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AdminSplitDateTime
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -29,7 +31,7 @@ from kgen.common.admin import (
     panel,
 )
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON
-from tournaments import leaderboard, lifecycle
+from tournaments import leaderboard, lifecycle, tickets
 from tournaments.lifecycle import Schedule
 from tournaments.models import Tournament, TournamentQuerySet
 
@@ -236,6 +238,22 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
             "game", "setback"
         )
         return tournaments.order_by(*self.ordering)
+
+    def get_urls(self) -> list[URLPattern]:
+        ticket = path(
+            "<path:object_id>/ticket/",
+            self.admin_site.admin_view(self.ticket_view),
+            name="tournaments_tournament_ticket",
+        )
+        return [ticket, *super().get_urls()]
+
+    def ticket_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Where the page's board is sent as it changes, for the next minute."""
+        tournament = self.get_object(request, unquote(object_id))
+        if tournament is None or not self.has_view_permission(request, tournament):
+            raise Http404
+        address = tickets.stream_address(tournament, token=tickets.issue(tournament))
+        return JsonResponse({"address": address})
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {
@@ -451,4 +469,12 @@ def top_of_board(request: HttpRequest, tournament: Tournament) -> Table:
         columns=["Rank", "Gamer", "Username", "Score", "Prize"],
         rows=rows,
         empty="Nobody has joined yet.",
+        live=_ticket_page(tournament),
     )
+
+
+def _ticket_page(tournament: Tournament) -> str:
+    """Where a page gets its tickets; nowhere while nothing changes."""
+    if not settings.STREAM_URL or tournament.phase != Tournament.Phase.PUBLISHED:
+        return ""
+    return reverse("admin:tournaments_tournament_ticket", args=[tournament.pk])

@@ -1,14 +1,16 @@
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.tests.factories import GameFactory
 from accounts.tests.staff import staff_client
-from kgen.common.admin import OPERATORS, SUPPORT
-from tournaments import cancelling, joining
+from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from tournaments import cancelling, joining, tickets
 from tournaments.admin.tournaments import next_start
 from tournaments.models import Participation, Tournament
 from tournaments.tests.factories import TournamentFactory, player, record_score, seat
@@ -443,3 +445,46 @@ def test_search_finds_the_tournament_id():
     response = support.get(LIST, {"q": str(wanted.uid)})
 
     assert list(response.context["cl"].result_list) == [wanted]
+
+
+# --- The board as it changes ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", [OPERATORS, SUPPORT])
+def test_the_page_of_a_tournament_follows_its_board(now, settings, role):
+    settings.STREAM_URL = "https://stream.example"
+    tournament = TournamentFactory.create(now=now)
+    staff = staff_client(role)
+
+    shown = staff.get(page(tournament)).content.decode()
+    response = staff.get(page(tournament, "ticket"))
+
+    assert f'data-live="{page(tournament, "ticket")}"' in shown
+    assert 'src="/static/console/board.js" defer' in shown
+    assert "no-store" in response["Cache-Control"]
+    address = urlsplit(response.json()["address"])
+    assert f"{address.scheme}://{address.netloc}{address.path}" == (
+        f"https://stream.example/leaderboards/{tournament.uid}"
+    )
+    tickets.check(parse_qs(address.query)["token"][0], uid=tournament.uid)
+
+
+def test_a_board_that_does_not_change_is_not_followed(now, settings):
+    settings.STREAM_URL = "https://stream.example"
+    tournament = TournamentFactory.create(now=now)
+    cancelling.cancel(uid=tournament.uid, now=now)
+
+    shown = staff_client(OPERATORS).get(page(tournament)).content.decode()
+
+    assert "data-live" not in shown
+
+
+def test_who_may_not_see_the_tournament_gets_no_ticket(now, settings):
+    settings.STREAM_URL = "https://stream.example"
+    tournament = TournamentFactory.create(now=now)
+
+    by_finance = staff_client(FINANCE).get(page(tournament, "ticket"))
+    by_nobody = Client().get(page(tournament, "ticket"))
+
+    assert by_finance.status_code == 404
+    assert (by_nobody.status_code, by_nobody["Location"][:13]) == (302, "/admin/login/")
