@@ -255,14 +255,14 @@ class ConfirmBulkGrant(Act[BulkGrant]):
         totals = bulk.totals(bulk.verdicts_of(bulk_grant, now=timezone.now()))
         new, known, refused = (totals[outcome] for outcome in Outcome)
         lines = [
-            f"{new.rows:,} rewards are granted to gamers of {bulk_grant.game}.",
-            f"{new.amount:,} KCash are set aside from the treasury for it. It cannot be undone.",
+            f"New rewards for gamers of {bulk_grant.game}: {new.rows:,}.",
+            f"Set aside from the treasury for them: {new.amount:,} KCash. It cannot be undone.",
             f"The file is the one with the SHA-256 {bulk_grant.digest}, and no other.",
         ]
         if known.rows:
-            lines.append(f"{known.rows:,} rows were granted before; they stay as they are.")
+            lines.append(f"Granted before, and left as they are: {known.rows:,}.")
         if refused.rows:
-            lines.append(f"{refused.rows:,} rows are refused: the page of the file says why.")
+            lines.append(f"Refused: {refused.rows:,}. The page of the file says why.")
         return lines
 
     def perform(self, request: HttpRequest, bulk_grant: BulkGrant, data: dict[str, Any]) -> Done:
