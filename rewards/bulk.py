@@ -289,8 +289,8 @@ def confirm(*, bulk_grant: BulkGrant, skips_refused: bool, by: User, now: dateti
     refused = totals(verdicts_of(bulk_grant, now=now))[Outcome.REFUSED].rows
     if refused and not skips_refused:
         raise RowsRefused(
-            f"Nothing is granted, since of {bulk_grant.rows:,} rows so many are refused: {refused:,}."
-            " Mend the file, or have these rows skipped."
+            f"Nothing is granted: refused rows: {refused:,} of {bulk_grant.rows:,}. Mend the file, or"
+            " have them skipped."
         )
     bulk_grant.state = BulkGrant.State.CONFIRMED
     bulk_grant.skips_refused = skips_refused

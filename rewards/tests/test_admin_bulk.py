@@ -86,8 +86,7 @@ def test_refused_rows_must_be_skipped_knowingly():
     refused = operator.post(confirm_page(bulk_grant), {})
 
     assert refused.context["form"].non_field_errors() == [
-        "Nothing is granted, since of 2 rows so many are refused: 1. Mend the file, or have these"
-        " rows skipped."
+        "Nothing is granted: refused rows: 1 of 2. Mend the file, or have them skipped."
     ]
     run_sweep()
     assert claimable(gamer) == 0

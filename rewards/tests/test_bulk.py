@@ -247,7 +247,7 @@ def test_nothing_is_granted_while_a_row_is_refused(now):
     game, (gamer,) = crowd(1)
     bulk_grant = upload(game, "g-0,5,a,", "nobody,6,b,", now=now)
 
-    with pytest.raises(bulk.RowsRefused, match="of 2 rows so many are refused: 1"):
+    with pytest.raises(bulk.RowsRefused, match="refused rows: 1 of 2"):
         grant(bulk_grant, now=now)
 
     bulk.carry_out(bulk_grant_id=bulk_grant.pk, now=now)
