@@ -148,6 +148,7 @@ READING = {
     "accounts.view_gamer",
     "rewards.view_bulkgrant",
     "rewards.view_reward",
+    "tournaments.view_gameevent",
     "tournaments.view_participation",
     "tournaments.view_tournament",
     "wallet.view_approvalrequest",
@@ -181,7 +182,12 @@ def test_make_roles_gives_operators_exactly_their_permissions():
         "tournaments.add_tournament",
         "tournaments.cancel_tournament",
         "tournaments.change_tournament",
+        "tournaments.clone_tournament",
+        "tournaments.end_now_tournament",
+        "tournaments.lock_now_tournament",
+        "tournaments.pause_scores_tournament",
         "tournaments.publish_tournament",
+        "tournaments.resume_scores_tournament",
         "tournaments.settle_tournament",
     }
 

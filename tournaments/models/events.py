@@ -31,5 +31,17 @@ class GameEvent(models.Model):
     metadata = models.JSONField()
     payload = models.JSONField()
 
+    class Meta:
+        # Staff look for the newest: of all, of a gamer, of a tournament.
+        indexes = [
+            models.Index(fields=["-received_at"], name="events_newest"),
+            models.Index(fields=["gamer", "-received_at"], name="events_of_gamer"),
+            models.Index(
+                fields=["tournament", "-received_at"],
+                name="events_of_tournament",
+                condition=models.Q(tournament__isnull=False),
+            ),
+        ]
+
     def __str__(self) -> str:
         return f"event of gamer {self.gamer_id} at {self.occurred_at}"

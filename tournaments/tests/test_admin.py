@@ -398,7 +398,7 @@ def test_page_costs_the_same_queries_whatever_the_crowd(now, rows, django_assert
     for number in range(rows):
         seat(tournament, score=number + 1)
 
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         support.get(page(tournament))
 
 
@@ -413,7 +413,7 @@ def test_gamer_page_costs_the_same_queries_whatever_was_played(
         seat(tournament, gamer=gamer)
         record_score(tournament, gamer, 5, at=now)
 
-    with django_assert_num_queries(14):
+    with django_assert_num_queries(15):
         support.get(reverse("admin:accounts_gamer_change", args=[gamer.pk]))
 
 
