@@ -1,5 +1,7 @@
 """Rewards whose time to claim is over: what was set aside for them goes back to the treasury."""
 
+import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -7,39 +9,56 @@ from django.db import transaction
 
 from kgen.common.identifiers import uuid7
 from rewards.models import Reward
-from wallet import claims, custody
+from wallet import claims, custody, ledger
+
+logger = logging.getLogger(__name__)
 
 # Small, since the gamers of a chunk can neither play nor claim until it is over.
 CHUNK: Final = 100
+
+# A reward's key, and its gamer's wallet's.
+_Due = tuple[int, int]
 
 
 def expire_due(*, now: datetime) -> int:
     """Expire each unclaimed reward whose time is over, once, and say how many they were.
 
     A gamer whose wallet is in use is left for the next run: of claim and expiry the first has it.
+    One whose wallet holds less than was promised keeps nobody else's from expiring.
     """
-    expired, place = 0, 0
-    while (chunk := _expire_chunk(after=place, now=now)) is not None:
-        place, count = chunk
-        expired += count
+    expired = 0
+    due = _due(after=0, now=now)
+    while due:
+        try:
+            expired += _expire(due, now=now)
+        except ledger.InsufficientFunds:
+            expired += sum(_expire_alone(one, now=now) for one in due)
+        due = _due(after=due[-1][0], now=now)
     return expired
 
 
-@transaction.atomic
-def _expire_chunk(*, after: int, now: datetime) -> tuple[int, int] | None:
-    """How far that was, and how many expired; None when nothing is due behind `after`."""
-    due = Reward.objects.due_to_expire(now)
-    found = list(
-        due.filter(pk__gt=after).order_by("pk").values_list("pk", "gamer__wallet__pk")[:CHUNK]
-    )
-    if not found:
-        return None
+def _due(*, after: int, now: datetime) -> list[_Due]:
+    due = Reward.objects.due_to_expire(now).filter(pk__gt=after).order_by("pk")
+    return list(due.values_list("pk", "gamer__wallet__pk")[:CHUNK])
 
+
+def _expire_alone(one: _Due, *, now: datetime) -> int:
+    try:
+        return _expire([one], now=now)
+    except ledger.InsufficientFunds:
+        reward, wallet = one
+        logger.exception("Reward %s cannot expire: wallet %s holds too little", reward, wallet)
+        return 0
+
+
+@transaction.atomic
+def _expire(due: Sequence[_Due], *, now: datetime) -> int:
+    wallets = dict(due)
     # The wallets first, as everywhere; then again what is due, now that nobody else can claim it.
-    wallets = dict(found)
     free = custody.lock_each(set(wallets.values()), skip_locked=True)
     rewards = list(
-        due.filter(pk__in=wallets, gamer__wallet__in=free)
+        Reward.objects.due_to_expire(now)
+        .filter(pk__in=wallets, gamer__wallet__in=free)
         .order_by("pk")
         .select_for_update(of=("self",), no_key=True)
     )
@@ -55,4 +74,4 @@ def _expire_chunk(*, after: int, now: datetime) -> tuple[int, int] | None:
             for reward, posting_id in zip(rewards, posting_ids, strict=True)
         ]
     )
-    return found[-1][0], len(rewards)
+    return len(rewards)

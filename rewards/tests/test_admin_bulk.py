@@ -40,8 +40,7 @@ def panels(response):
 
 
 def run_sweep():
-    for pk in BulkGrant.objects.values_list("pk", flat=True):
-        tasks.carry_out_bulk_grant(bulk_grant_id=pk)
+    tasks.carry_out_bulk_grants()
 
 
 def test_a_file_is_looked_at_then_granted_and_both_are_written_down():

@@ -15,7 +15,7 @@ from rewards import claiming, expiring, tasks
 from rewards.audits import AUDITS
 from rewards.models import Reward
 from rewards.tests.factories import prize, promotion, winner
-from wallet import custody, ledger
+from wallet import claims, custody, ledger
 from wallet.models import Transfer, WalletTransaction
 from wallet.tests.parallel import in_parallel
 from wallet.tests.soundness import assert_sound
@@ -84,15 +84,35 @@ def test_only_what_is_due_and_unclaimed_expires(now):
 
 
 @pytest.mark.django_db
+def test_a_wallet_with_too_little_keeps_nobody_else_from_expiring(now, caplog):
+    gamers = [winner() for _ in range(3)]
+    short, *others = (limited(gamer, 25, until=now) for gamer in gamers)
+    with transaction.atomic():
+        claims.take_back_each([claims.Movement(gamers[0].wallet.pk, 1, uuid7())])
+
+    assert expiring.expire_due(now=now) == 2
+
+    assert [Reward.objects.get(pk=one.pk).status for one in (short, *others)] == [
+        "UNCLAIMED",
+        "EXPIRED",
+        "EXPIRED",
+    ]
+    assert [money(gamer) for gamer in gamers] == [(0, 24), (0, 0), (0, 0)]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Reward {short.pk} cannot expire: wallet {gamers[0].wallet.pk} holds too little"
+    ]
+
+
+@pytest.mark.django_db
 def test_many_expire_in_few_queries(now, monkeypatch, django_assert_num_queries):
     monkeypatch.setattr(expiring, "CHUNK", 4)
     gamers = [winner() for _ in range(3)]
     for number in range(10):
         limited(gamers[number % 3], 1, until=now, reference=str(number))
 
-    # For each of three chunks: what is due, wallets, rewards, their end, accounts, postings; two
-    # for each savepoint and the one of the update; then a last look.
-    with django_assert_num_queries(3 * (6 + 2) + 3):
+    # For each of three chunks: what is due, wallets, rewards, their end, accounts, postings, and two
+    # for the savepoint; then a last look.
+    with django_assert_num_queries(3 * (6 + 2) + 1):
         assert expiring.expire_due(now=now) == 10
 
     assert [money(gamer) for gamer in gamers] == [(0, 0)] * 3
