@@ -49,6 +49,11 @@ app.conf.beat_schedule = {
         "schedule": 2.0,
         "options": {"expires": 10},
     },
+    "make the dates of series ahead": {
+        "task": "tournaments.tasks.carry_series_on",
+        "schedule": 30.0,
+        "options": {"expires": 30},
+    },
     "make the ledger's months ahead": {
         "task": "wallet.tasks.make_ledger_partitions",
         "schedule": 6 * 3600.0,

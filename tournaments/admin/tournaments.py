@@ -232,6 +232,7 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
     cancelled = moment_column("cancelled_at", "cancelled")
     paused = moment_column("scores_paused_at", "scores paused since")
     game_link = link_column("game")
+    series_link = link_column("series")
 
     def get_queryset(self, request: HttpRequest) -> TournamentQuerySet:
         tournaments: TournamentQuerySet = Tournament.objects.with_figures().select_related(
@@ -287,6 +288,7 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
         over += ["cancelled", "given_back"] if obj.cancelled_at else []
         over += ["paused"] if obj.scores_paused_at else []
         over += ["trouble"] if hasattr(obj, "setback") else []
+        over += ["series_link"] if obj.series_id else []
         return [
             (
                 None,

@@ -9,6 +9,7 @@ from tournaments.models.seats import (
     QuarantinedScore,
     ScoreMinute,
 )
+from tournaments.models.series import Series
 from tournaments.models.tournaments import MOST_SEATS, Setback, Tournament, TournamentQuerySet
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ParticipationQuerySet",
     "QuarantinedScore",
     "ScoreMinute",
+    "Series",
     "Setback",
     "Tournament",
     "TournamentQuerySet",

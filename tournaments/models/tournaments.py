@@ -87,6 +87,18 @@ class Tournament(Format):
     sponsor_posting_id = models.UUIDField(null=True, unique=True, editable=False)
     sponsor_return_posting_id = models.UUIDField(null=True, unique=True, editable=False)
 
+    # The series that it was made by, for which of its dates, and whether without a person's hand.
+    series = models.ForeignKey(
+        "tournaments.Series",
+        null=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="tournaments",
+        db_index=False,
+    )
+    made_for = models.DateTimeField(null=True, editable=False)
+    publishes_itself = models.BooleanField(default=False, db_default=False, editable=False)
+
     schedules_at = models.DateTimeField()
     lobby_at = models.DateTimeField()
     starts_at = models.DateTimeField()
@@ -127,6 +139,14 @@ class Tournament(Format):
             ),
         ]
         constraints = [
+            models.UniqueConstraint(
+                fields=["series", "made_for"], name="tournament_once_a_date_of_its_series"
+            ),
+            models.CheckConstraint(
+                name="tournament_made_for_a_date",
+                condition=Q(series=None, made_for=None, publishes_itself=False)
+                | Q(series__isnull=False, made_for__isnull=False),
+            ),
             models.CheckConstraint(
                 name="tournament_times_in_order",
                 condition=Q(schedules_at__lte=F("lobby_at"))

@@ -182,6 +182,7 @@ NOT_COPIED = {
     "id", "uid", "phase", "rake_percent", "created_at", "updated_at",
     "schedules_at", "lobby_at", "starts_at", "locks_at", "ends_at",
     "planned_locks_at", "planned_ends_at", "scores_paused_at",
+    "series", "made_for", "publishes_itself",
     "settled_at", "settled_pool", "rewarded_count", "finish_posting_id",
     "cancelled_at", "refunded_at", "sponsor_posting_id", "sponsor_return_posting_id",
 }  # fmt: skip
