@@ -118,6 +118,7 @@ APPLICATION_GRANTS = {
         "SELECT, INSERT, UPDATE (state, skips_refused, confirmed_by_id, confirmed_at, position,"
         " granted, already_granted, refused, done_at)"
     ),
+    "tournaments_resultrecord": "SELECT, INSERT",
     "django_admin_log": "SELECT, INSERT",
     "django_migrations": "SELECT",
 }

@@ -64,6 +64,15 @@ ORDER BY page.rank
 _NAMES = "SELECT id, username FROM accounts_gamer WHERE id = ANY(%s) AND username <> ''"
 
 
+_ENTRIES: Final = f"""
+SELECT seat.id, seat.gamer_id, seat.tiebreak, seat.joined_at,
+    seat.score, seat.reached_at, seat.applied_hash
+FROM tournaments_participation AS seat
+WHERE seat.tournament_id = %s AND seat.left_at IS NULL
+ORDER BY {ORDER}
+"""  # noqa: S608 - only a constant is set in
+
+
 @dataclass(frozen=True)
 class Standing:
     gamer_id: str
@@ -98,6 +107,36 @@ class Leaderboard:
     price_pool: int
     own: Own | None
     as_of: datetime
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A seat as the settlement sees it; what the score rests on is None without one."""
+
+    seat_id: int
+    gamer_pk: int
+    gamer_id: str
+    joined_at: datetime
+    score: int | None
+    reached_at: datetime | None
+    applied_hash: bytes | None
+
+
+def entries(tournament: Tournament) -> list[Entry]:
+    """Everybody who is in, in rank order."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ENTRIES, [tournament.pk])
+        return [
+            Entry(seat, gamer, gamer_id, joined_at, score, reached_at, applied and bytes(applied))
+            for seat, gamer, gamer_id, joined_at, score, reached_at, applied in cursor.fetchall()
+        ]
+
+
+def earns(score: int | None, *, sort: str) -> bool:
+    """Whether a score may win. Those who earn stand before all others (contract, section 1)."""
+    if score is None:
+        return False
+    return score > 0 or sort == Tournament.Sort.LOW
 
 
 def read(

@@ -1,6 +1,6 @@
 """The end of a tournament: final ranks, prizes, and the money to where it belongs, once."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,20 +9,15 @@ from django.db import connection, transaction
 from kgen.common.errors import Invalid
 from kgen.common.identifiers import uuid7
 from rewards import granting
-from tournaments import leaderboard, lifecycle, prizes
+from tournaments import leaderboard, lifecycle, prizes, results
+from tournaments.leaderboard import Entry
 from tournaments.models import Tournament
+from tournaments.prizes import Distribution
 from wallet import prize_pools
 
 _LOCK_SEATS = """
 SELECT FROM tournaments_participation WHERE tournament_id = %s ORDER BY id FOR UPDATE
 """
-
-_STANDINGS = f"""
-SELECT seat.id, seat.gamer_id, seat.score
-FROM tournaments_participation AS seat
-WHERE seat.tournament_id = %s AND seat.left_at IS NULL
-ORDER BY {leaderboard.ORDER}
-"""  # noqa: S608 - only a constant is set in
 
 _WRITE_RESULTS = """
 UPDATE tournaments_participation AS seat
@@ -35,13 +30,6 @@ WHERE seat.id = result.id
 class NotOver(Invalid):
     code = "TOURNAMENT_IS_NOT_OVER"
     message = "The tournament's time is not over yet."
-
-
-@dataclass(frozen=True)
-class _Standing:
-    seat_id: int
-    gamer_id: int
-    score: int | None
 
 
 @transaction.atomic
@@ -57,69 +45,68 @@ def settle(*, uid: UUID, now: datetime) -> Tournament:
     if tournament.status_at(now) != Tournament.Status.REWARDS:
         raise NotOver
 
-    standings = _final_standings(tournament)
-    earning = sum(_earns(tournament, standing) for standing in standings)
-    if not earning or len(standings) < tournament.min_registration_start_limit:
+    entries = _final_entries(tournament)
+    stakes = tournament.participations.held().count() * tournament.entry_fee
+    split = split_among(tournament, entries, stakes=stakes)
+    if split is None:
         lifecycle.cancel(tournament, now=now)
         return tournament
 
-    distribution = prizes.distribute(
-        terms=lifecycle.terms_of(tournament),
-        stakes=tournament.participations.held().count() * tournament.entry_fee,
-        entrants=len(standings),
-        earning=earning,
-    )
-    _write_results(standings, distribution)
-    _pay(tournament, standings, distribution, now=now)
+    _write_results(entries, split)
+    results.keep(tournament, entries, split, stakes=stakes, now=now)
+    _pay(tournament, entries, split, now=now)
     return tournament
 
 
-def _earns(tournament: Tournament, standing: _Standing) -> bool:
-    """Those who earn stand before all others; where the lowest score wins, any score earns."""
-    if standing.score is None:
-        return False
-    return standing.score > 0 or tournament.sort == Tournament.Sort.LOW
+def split_among(
+    tournament: Tournament, entries: Sequence[Entry], *, stakes: int
+) -> Distribution | None:
+    """What becomes of the stakes if it ends like this; None where everybody is given them back."""
+    earning = sum(leaderboard.earns(entry.score, sort=tournament.sort) for entry in entries)
+    if not earning or len(entries) < tournament.min_registration_start_limit:
+        return None
+    return prizes.distribute(
+        terms=lifecycle.terms_of(tournament),
+        stakes=stakes,
+        entrants=len(entries),
+        earning=earning,
+    )
 
 
-def _final_standings(tournament: Tournament) -> list[_Standing]:
+def _final_entries(tournament: Tournament) -> list[Entry]:
     """The board in rank order, which no score can change until the transaction ends."""
     with connection.cursor() as cursor:
         cursor.execute(_LOCK_SEATS, [tournament.pk])
-        cursor.execute(_STANDINGS, [tournament.pk])
-        return [_Standing(*row) for row in cursor.fetchall()]
+    return leaderboard.entries(tournament)
 
 
-def _write_results(standings: list[_Standing], distribution: prizes.Distribution) -> None:
-    losers = len(standings) - len(distribution.prizes)
+def _write_results(entries: Sequence[Entry], split: Distribution) -> None:
+    losers = len(entries) - len(split.prizes)
     with connection.cursor() as cursor:
         cursor.execute(
             _WRITE_RESULTS,
             [
-                [standing.seat_id for standing in standings],
-                [*distribution.prizes, *[0] * losers],
+                [entry.seat_id for entry in entries],
+                [*split.prizes, *[0] * losers],
             ],
         )
 
 
 def _pay(
-    tournament: Tournament,
-    standings: list[_Standing],
-    distribution: prizes.Distribution,
-    *,
-    now: datetime,
+    tournament: Tournament, entries: Sequence[Entry], split: Distribution, *, now: datetime
 ) -> None:
     finish_posting_id = uuid7()
-    winners = list(zip(standings, distribution.prizes, strict=False))
+    winners = list(zip(entries, split.prizes, strict=False))
     granting.record_prizes(
         game_id=tournament.game_id,
         tournament_uid=tournament.uid,
         tournament_title=tournament.title,
-        prizes=[(standing.gamer_id, prize) for standing, prize in winners],
+        prizes=[(entry.gamer_pk, prize) for entry, prize in winners],
         now=now,
     )
     lifecycle.complete(
         tournament,
-        pool=distribution.pool,
+        pool=split.pool,
         rewarded=len(winners),
         finish_posting_id=finish_posting_id,
         now=now,
@@ -130,8 +117,8 @@ def _pay(
         prize_pools.distribute(
             pool=prize_pools.pool_of(tournament_id=tournament.pk, game_id=tournament.game_id),
             reference=finish_posting_id,
-            prizes=[(wallets[standing.gamer_id], prize) for standing, prize in winners],
-            platform=distribution.platform_rake,
-            developer=distribution.developer_rake,
-            remainder=distribution.remainder,
+            prizes=[(wallets[entry.gamer_pk], prize) for entry, prize in winners],
+            platform=split.platform_rake,
+            developer=split.developer_rake,
+            remainder=split.remainder,
         )

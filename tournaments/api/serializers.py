@@ -197,6 +197,33 @@ class TournamentSerializer(serializers.Serializer[Any]):
     joined = serializers.BooleanField()
 
 
+class ResultEntrySerializer(serializers.Serializer[None]):
+    gamer_id = serializers.CharField()
+    joined_at = serializers.DateTimeField()
+    score = serializers.IntegerField(allow_null=True)
+    reached_at = serializers.DateTimeField(allow_null=True)
+    event = serializers.CharField(
+        allow_null=True, help_text="SHA-256 of the event's canonical JSON, as it was sent."
+    )
+
+
+class RecordSerializer(serializers.Serializer[None]):
+    format = serializers.CharField()
+    tournament = serializers.DictField()
+    entries = ResultEntrySerializer(many=True, help_text="In rank order.")
+    stakes = serializers.IntegerField()
+    pool = serializers.IntegerField()
+    prizes = serializers.ListField(child=serializers.IntegerField(), help_text="By rank.")
+    platform_rake = serializers.IntegerField()
+    developer_rake = serializers.IntegerField()
+    remainder = serializers.IntegerField()
+
+
+class ResultSerializer(serializers.Serializer[None]):
+    sha256 = serializers.CharField(help_text="Over the record's canonical JSON.")
+    record = RecordSerializer()
+
+
 class StandingSerializer(serializers.Serializer[None]):
     user_id = serializers.CharField()
     score = serializers.IntegerField()

@@ -15,6 +15,7 @@ urlpatterns = [
     path("tournaments/_session", TournamentViewSet.as_view({"get": "joined"})),
     path("tournaments/<str:uid>", TournamentViewSet.as_view({"get": "retrieve"})),
     path("tournaments/<str:uid>/_join", TournamentViewSet.as_view({"post": "join"})),
+    path("tournaments/<str:uid>/_result", TournamentViewSet.as_view({"get": "result"})),
     path("tournaments/<str:uid>/_leave", TournamentViewSet.as_view({"post": "leave"})),
     path(
         "leaderboards/_byTournament/<str:uid>",

@@ -1,3 +1,4 @@
+import json
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -23,6 +24,7 @@ from tournaments import (
     leaderboard,
     lifecycle,
     listing,
+    results,
     statistics,
     tickets,
 )
@@ -40,6 +42,7 @@ from tournaments.api.serializers import (
     LeftSerializer,
     MessageSerializer,
     PlayedTournamentSerializer,
+    ResultSerializer,
     TournamentSerializer,
     shown_batch,
     shown_board,
@@ -194,6 +197,16 @@ class TournamentViewSet(GamerViewSet):
         return Response(
             {"message": "user left the tournament successfully", "refunded_amount": refunded}
         )
+
+    @extend_schema(operation_id="read_result", responses=ResultSerializer)
+    @refuses(lifecycle.TournamentNotFound, results.ResultNotFound)
+    def result(self, request: Request, uid: str) -> Response:
+        """How a settled tournament came out, with all that its prizes follow from."""
+        tournament = listing.visible(
+            gamer=self.caller.gamer, uid=_tournament_uid(uid), now=timezone.now()
+        )
+        record = results.of(tournament)
+        return Response({"sha256": record.sha256, "record": json.loads(record.canonical)})
 
 
 class LeaderboardViewSet(GamerViewSet):

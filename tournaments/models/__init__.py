@@ -2,6 +2,7 @@
 
 from tournaments.models.events import GameEvent
 from tournaments.models.formats import Format
+from tournaments.models.results import ResultRecord
 from tournaments.models.seats import (
     NO_SCORE_YET,
     Participation,
@@ -20,6 +21,7 @@ __all__ = [
     "Participation",
     "ParticipationQuerySet",
     "QuarantinedScore",
+    "ResultRecord",
     "ScoreMinute",
     "Series",
     "Setback",
