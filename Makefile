@@ -10,6 +10,7 @@ TRANSFERS ?= 5000000
 PAYOUTS ?= 1000
 SEED ?= 0
 LANES ?= 12
+SIZES ?= 1000,10000,100000
 
 VENV := .venv/bin/python
 RUNTIME := requirements.txt
@@ -99,6 +100,11 @@ contracts: python  ## Compile the contracts and compare with what is committed: 
 bench-ledger: setup  ## Measure the ledger: TRANSFERS=5000000 of history, and postings a second
 	@$(VENV) -m benchmarks ledger_history --transfers $(TRANSFERS)
 	@$(VENV) -m benchmarks ledger_posting
+
+.PHONY: bench-boards
+bench-boards: setup  ## Measure boards from 1,000 entrants on, and scores under watchers: SIZES=1000,10000
+	@$(VENV) -m benchmarks leaderboard --sizes $(SIZES)
+	@$(VENV) -m benchmarks streaming
 
 .PHONY: bench-settlement
 bench-settlement: setup  ## Measure payouts to finality against one by one: LANES=12
