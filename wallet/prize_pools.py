@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from django.db import connection
+
 from kgen.common.transactions import requires_transaction
 from wallet import ledger
 from wallet.ledger import Bucket, Kind, Leg, Owner
@@ -18,6 +20,20 @@ class Pool:
     tournament_id: int
     game_id: int
     account_id: int
+
+
+@dataclass(frozen=True)
+class Flows:
+    """What the ledger says came into a pool, what went out of it, and what is in it."""
+
+    stakes: int = 0
+    refunds: int = 0
+    sponsored: int = 0
+    prizes: int = 0
+    platform_rake: int = 0
+    developer_rake: int = 0
+    remainder: int = 0
+    in_pool: int = 0
 
 
 @requires_transaction
@@ -94,3 +110,31 @@ def distribute(
     left = ledger.queued_balance(pool.account_id)
     if left:
         raise PoolNotEmptied(f"tournament {pool.tournament_id}: {left} KCash left in the pool")
+
+
+def flows_of(*, account_id: int) -> Flows:
+    """A pool's money, read from its account; a contribution given back is no longer sponsored."""
+    # One statement, so that gamers who join meanwhile are in all of its figures or in none.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT kind, sum(abs(change)) FROM ledger.entry WHERE account_id = %(pool)s GROUP BY kind
+            UNION ALL
+            SELECT NULL, balance
+                   + coalesce((SELECT sum(amount) FROM ledger.pending_credit
+                                WHERE account_id = account.id), 0)
+              FROM ledger.account WHERE id = %(pool)s
+            """,
+            {"pool": account_id},
+        )
+        moved = {kind: int(amount) for kind, amount in cursor.fetchall()}
+    return Flows(
+        stakes=moved.get(Kind.ENTRY_FEE, 0),
+        refunds=moved.get(Kind.REFUND, 0),
+        sponsored=moved.get(Kind.SPONSOR, 0) - moved.get(Kind.SPONSOR_RETURN, 0),
+        prizes=moved.get(Kind.PRIZE, 0),
+        platform_rake=moved.get(Kind.RAKE_PLATFORM, 0),
+        developer_rake=moved.get(Kind.RAKE_DEVELOPER, 0),
+        remainder=moved.get(Kind.REMAINDER, 0),
+        in_pool=moved[None],
+    )

@@ -15,7 +15,7 @@ from django.db import connection
 from django.db.models import Min, QuerySet
 from django.utils.module_loading import import_string
 
-from wallet import transactions
+from wallet import prize_pools, transactions
 from wallet.ledger import TREASURY
 from wallet.models import ChainCursor, LedgerAccount, Payout, Transfer, WalletTransaction
 
@@ -790,28 +790,15 @@ def tournament_books(uid: UUID) -> TournamentBooks:
         owner_uid=uid,
         bucket=LedgerAccount.Bucket.POOL,
     )
-    # One statement, so that gamers who join meanwhile are in all of its figures or in none.
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT kind, sum(abs(change)) FROM ledger.entry WHERE account_id = %(pool)s GROUP BY kind
-            UNION ALL
-            SELECT NULL, balance
-                   + coalesce((SELECT sum(amount) FROM ledger.pending_credit
-                                WHERE account_id = account.id), 0)
-              FROM ledger.account WHERE id = %(pool)s
-            """,
-            {"pool": pool.pk},
-        )
-        moved = {kind: int(amount) for kind, amount in cursor.fetchall()}
+    flows = prize_pools.flows_of(account_id=pool.pk)
     return TournamentBooks(
-        stakes=moved.get(Kind.ENTRY_FEE, 0),
-        refunds=moved.get(Kind.REFUND, 0),
-        sponsored=moved.get(Kind.SPONSOR, 0) - moved.get(Kind.SPONSOR_RETURN, 0),
-        prizes=moved.get(Kind.PRIZE, 0),
-        rake=moved.get(Kind.RAKE_PLATFORM, 0) + moved.get(Kind.RAKE_DEVELOPER, 0),
-        remainder=moved.get(Kind.REMAINDER, 0),
-        in_pool=moved[None],
+        stakes=flows.stakes,
+        refunds=flows.refunds,
+        sponsored=flows.sponsored,
+        prizes=flows.prizes,
+        rake=flows.platform_rake + flows.developer_rake,
+        remainder=flows.remainder,
+        in_pool=flows.in_pool,
         ledger_sum=ledger_sum(),
     )
 

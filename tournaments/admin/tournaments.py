@@ -32,6 +32,7 @@ from kgen.common.admin import (
 )
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON
 from tournaments import leaderboard, lifecycle, tickets
+from tournaments.admin import reports
 from tournaments.lifecycle import Schedule
 from tournaments.models import Tournament, TournamentQuerySet
 
@@ -246,7 +247,7 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
             self.admin_site.admin_view(self.ticket_view),
             name="tournaments_tournament_ticket",
         )
-        return [ticket, *super().get_urls()]
+        return [ticket, *reports.urls_of(self), *super().get_urls()]
 
     def ticket_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Where the page's board is sent as it changes, for the next minute."""
