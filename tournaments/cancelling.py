@@ -8,7 +8,7 @@ from django.db.models import Exists, OuterRef, Q
 
 from kgen.common.identifiers import uuid7
 from tournaments import lifecycle
-from tournaments.models import Participation, Tournament
+from tournaments.models import Participation, Setback, Tournament
 from wallet import entry_fees
 
 # Refunds of one transaction: few enough that wallets are not held for long.
@@ -53,9 +53,10 @@ def refund_stakes(*, uid: UUID, now: datetime) -> int:
 
     # Another run may still have stakes in hand; then it, or the next one, finds that all are back.
     owed = Participation.objects.held().filter(tournament=OuterRef("pk"))
-    Tournament.objects.owing_refunds().filter(~Exists(owed) | Q(entry_fee=0), uid=uid).update(
-        refunded_at=now, updated_at=now
-    )
+    done = Tournament.objects.owing_refunds().filter(~Exists(owed) | Q(entry_fee=0), uid=uid)
+    with transaction.atomic():
+        if done.update(refunded_at=now, updated_at=now):
+            Setback.objects.filter(tournament__uid=uid).delete()
     return refunded
 
 

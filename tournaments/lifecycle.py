@@ -17,7 +17,7 @@ from kgen.common.errors import Conflict, Invalid, NotFound
 from kgen.common.identifiers import uuid7
 from kgen.common.transactions import requires_transaction
 from tournaments import prizes
-from tournaments.models import Format, Tournament
+from tournaments.models import Format, Setback, Tournament
 from wallet import prize_pools, solvency
 
 
@@ -363,3 +363,5 @@ def _move(tournament: Tournament, phase: Tournament.Phase, *, now: datetime) -> 
     tournament.phase = phase
     tournament.updated_at = now
     tournament.save()
+    # Whatever kept it back, it has moved on, by the sweep's hand or by a person's.
+    Setback.objects.filter(tournament=tournament).delete()

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 
-from tournaments import cancelling, closing, tasks
+from tournaments import cancelling, closing, settling, tasks
 from tournaments.closing import Step
 from tournaments.models import Participation, Setback, Tournament
 from tournaments.tests.factories import TournamentFactory, seat
@@ -161,4 +161,23 @@ def test_a_step_taken_for_nothing_changes_nothing(now):
         assert closing.take(step, uid=tournament.uid, now=now) is True
 
     assert world() == before
+    assert Setback.objects.count() == 0
+
+
+def test_a_setback_is_forgotten_too_when_a_person_does_the_step(now):
+    settled, refunded = played(now, over=True), played(now)
+    cancelling.cancel(uid=refunded.uid, now=now)
+    for tournament in (settled, refunded):
+        Setback.objects.create(
+            tournament=tournament,
+            problem="Could not.",
+            tries=1,
+            since=now,
+            last_at=now,
+            next_try_at=now + HOUR,
+        )
+
+    settling.settle(uid=settled.uid, now=now)
+    cancelling.refund_stakes(uid=refunded.uid, now=now)
+
     assert Setback.objects.count() == 0
