@@ -137,6 +137,11 @@ class Tournament(Format):
                 name="tournaments_to_refund",
                 condition=Q(phase="CANCELLED", refunded_at=None),
             ),
+            models.Index(
+                fields=["locks_at"],
+                name="tournaments_to_publish",
+                condition=Q(phase="PREPARATION", publishes_itself=True),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(

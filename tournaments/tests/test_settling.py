@@ -197,5 +197,5 @@ def test_settlement_makes_as_many_queries_for_any_crowd(now, entrants):
         settled = settling.settle(uid=tournament.uid, now=now)
 
     assert settled.phase == Phase.COMPLETED
-    assert len(made) == 17
+    assert len(made) == 18
     assert pool_balance(tournament) == 0
