@@ -492,6 +492,24 @@ def test_a_refused_score_undoes_the_join(now):
     assert world() == before
 
 
+def test_a_refused_join_undoes_the_score(now):
+    taken = seat(TournamentFactory.create(now=now), score=3)
+    closed = TournamentFactory.create(now=now, game=taken.gamer.game, locked=True)
+    body = event(
+        taken.gamer,
+        {"score": {"value": 24}, "tournamentJoined": {"value": [str(closed.uid)]}},
+        at=now,
+        tournament=taken.tournament,
+    )
+    before = world()
+
+    response = send(taken.gamer, body)
+
+    assert response.status_code == 400
+    assert error_body(response)["error"] == "TOURNAMENT_IS_NOT_LIVE"
+    assert world() == before
+
+
 @pytest.mark.parametrize(
     ("spoil", "status", "error", "details"),
     [
