@@ -14,7 +14,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from kgen.common import strict_json
-from kgen.common.errors import NotFound
+from kgen.common.errors import Conflict, NotFound
 from kgen.common.transactions import requires_transaction
 from rewards.models import Reward
 from tournaments import leaderboard, lifecycle, prizes
@@ -27,6 +27,11 @@ FORMAT: Final = "kgen-result/1"
 class ResultNotFound(NotFound):
     code = "RESULT_NOT_FOUND"
     message = "This tournament has no result yet."
+
+
+class ResultDiffers(Conflict):
+    code = "RESULT_DIFFERS"
+    message = "It does not come out as it was settled."
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,14 @@ def verify(*, uid: UUID) -> list[Difference]:
         *_events(tournament, record),
         *_ledger(tournament, record),
     ]
+
+
+def refuse_different(*, uid: UUID) -> None:
+    """Raises ResultDiffers unless all agrees; refuses as `verify` does otherwise."""
+    differences = verify(uid=uid)
+    if differences:
+        named = "; ".join(f"{difference}" for difference in differences[:5])
+        raise ResultDiffers(f"{ResultDiffers.message} {named}.")
 
 
 def recompute(record: dict[str, Any], *, digest: str) -> list[Difference]:

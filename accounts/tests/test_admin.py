@@ -150,6 +150,7 @@ READING = {
     "rewards.view_reward",
     "tournaments.view_gameevent",
     "tournaments.view_participation",
+    "tournaments.view_quarantinedscore",
     "tournaments.view_tournament",
     "wallet.view_approvalrequest",
     "wallet.view_attempt",
@@ -180,15 +181,19 @@ def test_make_roles_gives_operators_exactly_their_permissions():
         "rewards.add_bulkgrant",
         "rewards.confirm_bulkgrant",
         "tournaments.add_tournament",
+        "tournaments.accept_quarantinedscore",
         "tournaments.cancel_tournament",
         "tournaments.change_tournament",
         "tournaments.clone_tournament",
+        "tournaments.disqualify_participation",
         "tournaments.end_now_tournament",
         "tournaments.lock_now_tournament",
         "tournaments.pause_scores_tournament",
         "tournaments.publish_tournament",
+        "tournaments.reject_quarantinedscore",
         "tournaments.resume_scores_tournament",
         "tournaments.settle_tournament",
+        "tournaments.verify_tournament",
     }
 
 
@@ -198,6 +203,7 @@ def test_make_roles_gives_support_exactly_its_permissions():
     assert codenames(SUPPORT) == READING | {
         "accounts.block_gamer",
         "accounts.unblock_gamer",
+        "tournaments.verify_tournament",
         "wallet.approve_correction",
         "wallet.correct_wallet",
         "wallet.freeze_wallet",

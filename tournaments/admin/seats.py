@@ -49,6 +49,8 @@ class ParticipationAdmin(ReadOnlyAdmin[Participation]):
         "won",
         "joined",
         "went",
+        "disqualified_by",
+        "disqualified_reason",
         "fee_posting_id",
         "refund_posting_id",
     ]
@@ -129,6 +131,8 @@ def participations_of_tournament(request: HttpRequest, tournament: Tournament) -
 
 
 def seat_badge(seat: Participation) -> SafeString:
+    if seat.disqualified_at is not None:
+        return badge("disqualified", bad=True)
     if seat.refund_posting_id is not None:
         return badge("refunded")
     if seat.left_at is not None:

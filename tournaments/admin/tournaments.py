@@ -33,7 +33,8 @@ from kgen.common.admin import (
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON
 from tournaments import leaderboard, lifecycle, tickets
 from tournaments.admin import reports
-from tournaments.lifecycle import Schedule
+from tournaments.admin.formats import RULES, FormatForm, table_text
+from tournaments.lifecycle import Rules, Schedule
 from tournaments.models import Tournament, TournamentQuerySet
 
 TOP_OF_BOARD: Final = 20
@@ -76,7 +77,7 @@ def _instant(label: str, help_text: str, *, required: bool = False) -> forms.Spl
     )
 
 
-class TournamentForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+class TournamentForm(FormatForm):
     """Two times to give; the other three follow from them unless they are given too."""
 
     entry_fee = forms.IntegerField(
@@ -126,6 +127,7 @@ class TournamentForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
             "schedules_at",
             "lobby_at",
             "locks_at",
+            *RULES,
         ]
 
     def clean(self) -> dict[str, Any]:
@@ -231,6 +233,7 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
     locks = moment_column("locks_at", "locks")
     settled = moment_column("settled_at", "settled")
     cancelled = moment_column("cancelled_at", "cancelled")
+    contribution = kcash_column("sponsor_contribution", "sponsor's contribution")
     paused = moment_column("scores_paused_at", "scores paused since")
     game_link = link_column("game")
     series_link = link_column("series")
@@ -281,6 +284,20 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
                     {"classes": ["collapse"], "fields": ["schedules_at", "lobby_at", "locks_at"]},
                 ),
                 (
+                    "Prizes and sponsor: bands unless you choose otherwise",
+                    {
+                        "classes": ["collapse"],
+                        "fields": ["prize_structure", "prize_table", "sponsor_contribution"],
+                    },
+                ),
+                (
+                    "Scores: the latest counts and the highest wins unless you choose otherwise",
+                    {
+                        "classes": ["collapse"],
+                        "fields": ["score_rule", "sort", "event_ceiling", "minute_ceiling"],
+                    },
+                ),
+                (
                     "Description and theme",
                     {"classes": ["collapse"], "fields": ["description", "theme"]},
                 ),
@@ -309,6 +326,7 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
                 },
             ),
             ("Times", {"fields": ["shown", "lobby", "starts", "locks", "ends"]}),
+            ("Scores and prizes", {"fields": ["scored", "ceilings", "paid", "contribution"]}),
             (
                 "Description and theme",
                 {"classes": ["collapse"], "fields": ["description", "theme"]},
@@ -356,6 +374,7 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
             tournament_size=fields["tournament_size"],
             min_registration_start_limit=fields["min_registration_start_limit"],
             schedule=Schedule(**{name: fields[name] for name in TIMES}),
+            rules=Rules(**{name: fields[name] for name in RULES}),
             now=now,
         )
 
@@ -367,6 +386,23 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
         drafts = Tournament.objects.filter(pk=obj.pk, phase__in=DRAFTS)
         if not drafts.update(**changed, updated_at=timezone.now()):
             raise lifecycle.AlreadyPublished
+
+    @admin.display(description="scored by")
+    def scored(self, tournament: Tournament) -> str:
+        best = "highest" if tournament.sort == Tournament.Sort.HIGH else "lowest"
+        return f"{tournament.get_score_rule_display().lower()}; the {best} wins"
+
+    @admin.display(description="held back for review")
+    def ceilings(self, tournament: Tournament) -> str:
+        above = {"": tournament.event_ceiling, " within a minute": tournament.minute_ceiling}
+        said = [f"above {most:,}{where}" for where, most in above.items() if most is not None]
+        return ", ".join(said) or "none"
+
+    @admin.display(description="prizes")
+    def paid(self, tournament: Tournament) -> str:
+        unit = " %" if tournament.prize_structure == Tournament.PrizeStructure.SHARES else " KCash"
+        lines = [f"{line}{unit}" for line in table_text(tournament).splitlines()]
+        return ", ".join(lines) or "bands of entry fees"
 
     @admin.display(description="status")
     def status(self, tournament: Tournament) -> SafeString:
