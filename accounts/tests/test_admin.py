@@ -151,6 +151,7 @@ READING = {
     "tournaments.view_gameevent",
     "tournaments.view_participation",
     "tournaments.view_quarantinedscore",
+    "tournaments.view_series",
     "tournaments.view_tournament",
     "wallet.view_approvalrequest",
     "wallet.view_attempt",
@@ -182,7 +183,9 @@ def test_make_roles_gives_operators_exactly_their_permissions():
         "rewards.confirm_bulkgrant",
         "tournaments.add_tournament",
         "tournaments.accept_quarantinedscore",
+        "tournaments.add_series",
         "tournaments.cancel_tournament",
+        "tournaments.change_series",
         "tournaments.change_tournament",
         "tournaments.clone_tournament",
         "tournaments.disqualify_participation",
@@ -192,7 +195,9 @@ def test_make_roles_gives_operators_exactly_their_permissions():
         "tournaments.publish_tournament",
         "tournaments.reject_quarantinedscore",
         "tournaments.resume_scores_tournament",
+        "tournaments.resume_series",
         "tournaments.settle_tournament",
+        "tournaments.stop_series",
         "tournaments.verify_tournament",
     }
 

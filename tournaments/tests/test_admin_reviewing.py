@@ -11,7 +11,7 @@ from tournaments.lifecycle import Rules
 from tournaments.models import Participation, QuarantinedScore
 from tournaments.tests.factories import TournamentFactory, player, record_score, seat
 from tournaments.tests.test_admin import page
-from tournaments.tests.test_admin_formats import panel
+from tournaments.tests.test_admin_formats import panel, texts
 from tournaments.tests.world import world
 
 pytestmark = pytest.mark.django_db
@@ -85,7 +85,7 @@ def test_disqualifying_says_first_what_would_happen(now):
     table = panel(operator.get(address(seats[0])), "Prizes without this gamer")
 
     assert "Others whose prize would change as the board is now: 1." in asked
-    assert [[str(cell) for cell in row] for row in table.rows] == [
+    assert texts(table) == [
         ["ann", "1", "32", "-", "0"],
         ["bob", "2", "10", "1", "42"],
     ]
