@@ -206,6 +206,21 @@ def test_the_copy_follows_every_move(moves, sort):
         assert_same(tournament, gamers, [(3, 1, False), (3, 0, True)])
 
 
+def test_a_refund_of_an_earlier_seat_leaves_the_gamer_on_the_board():
+    tournament = tournament_of()
+    earlier = sit(tournament, "g", score=3)
+    ranking.build(uid=tournament.uid)
+    leave(earlier)
+    sit(tournament, "g", score=5)
+    assert (copy_of(tournament).total, copy_of(tournament).stakes) == (1, 2)
+
+    earlier.refund_posting_id = UUID(int=next(_numbers))
+    earlier.save(update_fields=["refund_posting_id"])
+
+    shown = copy_of(tournament, gamer_pk=earlier.gamer_id)
+    assert (shown.total, shown.stakes, shown.own_seat.standing_key) == (1, 1, -5)
+
+
 # --- One moment ----------------------------------------------------------------------------------
 
 
