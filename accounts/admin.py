@@ -61,12 +61,14 @@ class GameForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable 
             "min_withdrawal": "Least withdrawal",
             "rate_limit": "Request limit",
             "gamer_event_rate": "Event limit",
+            "rake_percent": "Rake",
         }
         help_texts = {
             "is_active": "May call the API.",
             "is_sandbox": "Plays for KCash of no value; cannot be changed later.",
             "game_uid": "How the game names itself in events; cannot be changed later.",
             "min_withdrawal": "KCash, whole units.",
+            "rake_percent": "Percent of the stakes, of tournaments drafted from now on.",
         }
 
     def clean(self) -> dict[str, Any]:
@@ -100,7 +102,7 @@ class GameAdmin(ConsoleAdmin[Game]):
         return "sandbox" if game.is_sandbox else "real money"
 
     def get_fieldsets(self, request: HttpRequest, obj: Game | None = None) -> Any:
-        limits = ["min_withdrawal", "rate_limit", "gamer_event_rate"]
+        limits = ["min_withdrawal", "rate_limit", "gamer_event_rate", "rake_percent"]
         if obj is None:
             return [(None, {"fields": ["name", "game_uid", "is_sandbox", *limits]})]
         fieldsets = [
@@ -123,6 +125,7 @@ class GameAdmin(ConsoleAdmin[Game]):
             min_withdrawal=fields["min_withdrawal"],
             rate_limit=fields["rate_limit"],
             gamer_event_rate=fields["gamer_event_rate"],
+            rake_percent=fields["rake_percent"],
             now=timezone.now(),
         )
         new.game.shown_once = new.secret  # type: ignore[attr-defined]  # for `response_add` alone

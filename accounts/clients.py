@@ -49,14 +49,16 @@ def create_game(
     min_withdrawal: int | None = None,
     rate_limit: int | None = None,
     gamer_event_rate: int | None = None,
+    rake_percent: int | None = None,
     is_sandbox: bool = False,
 ) -> NewClient:
-    """Make a game and its client; limits that are left out are the platform's."""
+    """Make a game and its client; what is left out is the platform's usual."""
     client_id = f"kgen_{secrets.token_hex(12)}"
-    limits = {
+    settings = {
         "min_withdrawal": min_withdrawal,
         "rate_limit": rate_limit,
         "gamer_event_rate": gamer_event_rate,
+        "rake_percent": rake_percent,
     }
     with transaction.atomic():
         game = Game.objects.create(
@@ -65,7 +67,7 @@ def create_game(
             game_uid=game_uid or f"{slugify(name)[:50] or 'game'}-{client_id[-6:]}",
             is_sandbox=is_sandbox,
             created_at=now,
-            **{field: value for field, value in limits.items() if value is not None},
+            **{field: value for field, value in settings.items() if value is not None},
         )
         secret = add_secret(game=game, now=now)
     return NewClient(game=game, secret=secret)

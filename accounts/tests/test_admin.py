@@ -263,6 +263,7 @@ def test_game_add_shows_credentials_that_work_once():
             "min_withdrawal": "500",
             "rate_limit": "100",
             "gamer_event_rate": "10",
+            "rake_percent": "20",
         },
     )
 
@@ -270,7 +271,8 @@ def test_game_add_shows_credentials_that_work_once():
     secret = response.context["secret"]
     page = operator.get(reverse("admin:accounts_game_change", args=[game.pk]))
     assert clients.authenticate(client_id=game.client_id, client_secret=secret).game == game
-    assert (game.name, game.game_uid, game.min_withdrawal) == ("Carrom", "carrom", 500)
+    assert (game.name, game.game_uid) == ("Carrom", "carrom")
+    assert (game.min_withdrawal, game.rake_percent) == (500, 20)
     assert secret in response.content.decode()
     assert secret not in page.content.decode()
     assert LogEntry.objects.get().get_change_message() == "Added."
@@ -288,6 +290,7 @@ def test_game_add_refuses_a_name_that_is_taken():
             "min_withdrawal": "-1",
             "rate_limit": "0",
             "gamer_event_rate": "10",
+            "rake_percent": "15",
         },
     )
 
@@ -306,6 +309,7 @@ def test_game_settings_change_only_with_a_reason():
         "min_withdrawal": "300",
         "rate_limit": "100",
         "gamer_event_rate": "10",
+        "rake_percent": "15",
     }
 
     without = operator.post(page, changed)

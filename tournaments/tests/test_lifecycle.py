@@ -2,6 +2,7 @@ from datetime import timedelta
 
 import pytest
 
+from accounts.models import Game
 from accounts.tests.factories import GameFactory
 from kgen.common.identifiers import uuid7
 from tournaments import lifecycle
@@ -81,3 +82,13 @@ def test_publish_refuses_while_the_float_does_not_cover_what_is_owed(now):
 def test_publish_refuses_an_unknown_tournament(now):
     with pytest.raises(TournamentNotFound):
         lifecycle.publish(uid=uuid7(), now=now)
+
+
+def test_rake_of_a_tournament_is_that_of_its_game_when_it_was_drafted(now):
+    game = GameFactory.create(rake_percent=30)
+
+    drafted = TournamentFactory.create(now=now, game=game)
+    Game.objects.update(rake_percent=20)
+
+    drafted.refresh_from_db()
+    assert drafted.rake_percent == 30
