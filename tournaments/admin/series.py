@@ -34,8 +34,9 @@ from kgen.common.admin import (
 )
 from kgen.common.errors import Refusal
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON
-from tournaments import lifecycle, prizes, recurrence
+from tournaments import recurrence
 from tournaments import series as subject
+from tournaments.admin.formats import RULES, FormatForm
 from tournaments.admin.tournaments import status_badge
 from tournaments.models import Series
 from tournaments.recurrence import BadRule
@@ -43,17 +44,6 @@ from tournaments.recurrence import BadRule
 NEWEST: Final = 20
 SHOWN_DATES: Final = 5
 USUAL_ZONE: Final = "Asia/Kolkata"
-
-# How it is scored and paid.
-RULES: Final = (
-    "score_rule",
-    "sort",
-    "event_ceiling",
-    "minute_ceiling",
-    "prize_structure",
-    "prize_table",
-    "sponsor_contribution",
-)
 
 FIELDS: Final = [
     "game",
@@ -100,7 +90,7 @@ class DatesWidget(forms.Widget):
         )
 
 
-class SeriesForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
+class SeriesForm(FormatForm):
     """Saved only when the next dates were shown for just this rule."""
 
     title = forms.CharField(
@@ -134,20 +124,12 @@ class SeriesForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
     min_registration_start_limit = forms.IntegerField(
         min_value=1, max_value=2**31 - 1, initial=2, label="Fewest entrants"
     )
-    sponsor_contribution = forms.IntegerField(
-        min_value=0,
-        max_value=LARGEST_AMOUNT_IN_JSON,
-        initial=0,
-        help_text="KCash into each of its pools, on top of the entry fees.",
-    )
     dates = forms.CharField(required=False, widget=DatesWidget(), label="Next dates")
 
     class Meta:
         model = Series
         fields = FIELDS
         labels = {
-            "minute_ceiling": "Ceiling a minute",
-            "event_ceiling": "Ceiling of an event",
             "length_minutes": "Length in minutes",
             "shown_minutes": "Shown, minutes before the start",
             "lobby_minutes": "Lobby opens, minutes before the start",
@@ -156,12 +138,6 @@ class SeriesForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
             "publishes": "Publish by itself",
         }
         help_texts = {
-            "event_ceiling": "A higher score is kept for review. Empty: no ceiling.",
-            "minute_ceiling": "Of how far a score rises. Empty: no ceiling.",
-            "prize_table": (
-                "Of FIXED (KCash) and SHARES (hundredths of a percent of the pool): "
-                '[{"first": 1, "last": 1, "amount": 500}]'
-            ),
             "horizon_days": f"At most {subject.MOST_AHEAD} are made ahead at any time.",
             "publishes": "Otherwise each is a draft that you publish.",
         }
@@ -188,9 +164,6 @@ class SeriesForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
         elif sent.get(self.add_prefix("dates")) != shown:
             self.add_error("dates", "These are its next dates. If they are right, save again.")
         return data
-
-    def clean_prize_table(self) -> list[Any]:
-        return self.cleaned_data["prize_table"] or []
 
     def _check_minutes(self, data: dict[str, Any]) -> None:
         for shorter, longer, wrong in (
@@ -224,15 +197,12 @@ class SeriesForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
     def _check_rest(self, data: dict[str, Any]) -> None:
         fields = {name: data[name] for name in FIELDS}
-        at_fault: dict[type[Refusal], str] = {
-            subject.BadTitle: "title",
-            prizes.PrizeTableWrong: "prize_table",
-            lifecycle.RiseOfLowScores: "minute_ceiling",
-        }
         try:
             subject.refuse_wrong(Series(**fields), now=timezone.now())
+        except subject.BadTitle as refusal:
+            self.add_error("title", str(refusal))
         except Refusal as refusal:
-            self.add_error(at_fault.get(type(refusal)), str(refusal))
+            self.add_error(None, str(refusal))
 
     def _series_of(self, data: dict[str, Any]) -> Series:
         when = {name: data[name] for name in subject.WHEN}

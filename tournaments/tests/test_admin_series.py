@@ -63,7 +63,7 @@ def form_of(game, **fields):
         "event_ceiling": "",
         "minute_ceiling": "",
         "prize_structure": "BANDS",
-        "prize_table": "[]",
+        "prize_table": "",
         "sponsor_contribution": "0",
     }
     return {**sent, **fields}
@@ -160,6 +160,7 @@ def test_dates_shown_for_another_rule_are_not_good_enough(changed):
         ({"entry_fee": "-1"}, "entry_fee"),
         ({"prize_structure": "FIXED"}, "prize_table"),
         ({"prize_structure": "SHARES", "prize_table": "{"}, "prize_table"),
+        ({"prize_structure": "SHARES", "prize_table": "1: 101"}, "prize_table"),
         ({"sort": "LOW", "minute_ceiling": "5"}, "minute_ceiling"),
     ],
 )
@@ -262,3 +263,20 @@ def test_the_list_costs_the_same_queries_whatever_its_length(rows, django_assert
         response = support.get(LIST)
 
     assert response.context["cl"].result_count == rows
+
+
+def test_prizes_are_chosen_as_for_a_single_tournament():
+    operator = staff_client(OPERATORS)
+    game = GameFactory()
+    rules = {"prize_structure": "SHARES", "prize_table": "1: 60\n2-3: 20", "sort": "LOW"}
+    _, token = shown(operator.post(ADD, form_of(game, **rules, _dates="Show dates")))
+
+    operator.post(ADD, form_of(game, **rules, dates=token))
+
+    one = Series.objects.get()
+    assert (one.prize_structure, one.sort) == ("SHARES", "LOW")
+    assert one.prize_table == [
+        {"first": 1, "last": 1, "amount": 6000},
+        {"first": 2, "last": 3, "amount": 2000},
+    ]
+    assert form_in(operator.get(page(one))).initial["prize_table"] == "1: 60\n2-3: 20"
