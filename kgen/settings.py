@@ -203,7 +203,6 @@ X_FRAME_OPTIONS = "DENY"
 # --- Rules of the platform (API contract, section 0) ---------------------------------------------
 
 WELCOME_BONUS = env.int("WELCOME_BONUS", default=50)
-RAKE_PERCENT = env.int("RAKE_PERCENT", default=15)
 TOKEN_LIFE = timedelta(hours=24)
 SESSION_LIFE = timedelta(days=30)
 END_GRACE = timedelta(seconds=60)

@@ -3,8 +3,6 @@
 import django.core.validators
 from django.db import migrations, models
 
-import accounts.models.games
-
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -16,7 +14,7 @@ class Migration(migrations.Migration):
             model_name="game",
             name="rake_percent",
             field=models.PositiveSmallIntegerField(
-                default=accounts.models.games.default_rake,
+                default=15,
                 help_text="Of the stakes.",
                 validators=[django.core.validators.MaxValueValidator(100)],
             ),

@@ -1,6 +1,5 @@
 import uuid
 
-from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
@@ -9,11 +8,6 @@ from kgen.common.money import AmountField
 
 # Requests or events a second: beyond this a limit is a slip of the hand.
 HIGHEST_RATE = 1_000_000
-
-
-def default_rake() -> int:
-    percent: int = settings.RAKE_PERCENT
-    return percent
 
 
 class Game(models.Model):
@@ -42,7 +36,7 @@ class Game(models.Model):
     )
     # Of the stakes of its tournaments, what is kept of the pool: half of it is the developer's.
     rake_percent = models.PositiveSmallIntegerField(
-        default=default_rake, validators=[MaxValueValidator(100)], help_text="Of the stakes."
+        default=15, validators=[MaxValueValidator(100)], help_text="Of the stakes."
     )
     created_at = models.DateTimeField()
 
