@@ -5,11 +5,11 @@ event); under BEST the best value, and of equal ones the earliest; under SUM all
 Each is the same for any order of arrival.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
@@ -21,7 +21,7 @@ from kgen.common.money import LARGEST_AMOUNT_IN_JSON
 from kgen.common.transactions import requires_transaction
 from tournaments.joining import NotJoined
 from tournaments.lifecycle import TournamentNotFound, TournamentNotLive
-from tournaments.models import Participation, QuarantinedScore, ScoreMinute, Tournament
+from tournaments.models import Participation, QuarantinedScore, Tournament
 
 Rule = Tournament.ScoreRule
 Reason = QuarantinedScore.Reason
@@ -111,6 +111,32 @@ FOR NO KEY UPDATE OF seat
 """
 
 
+# How far a score has risen within a minute: the sum, or since the minute's first event.
+_OPEN_MINUTES: Final = """
+INSERT INTO tournaments_scoreminute (seat_id, minute, base, top)
+SELECT sent.seat_id, sent.minute, start.base, start.base
+FROM unnest(%(seats)s::bigint[], %(minutes)s::timestamptz[], %(sums)s::boolean[])
+    AS sent (seat_id, minute, is_sum)
+JOIN tournaments_participation AS seat ON seat.id = sent.seat_id
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN sent.is_sum THEN 0 ELSE coalesce(seat.score, 0) END AS base
+) AS start
+ON CONFLICT (seat_id, minute) DO NOTHING
+"""
+_RISE: Final = """
+UPDATE tournaments_scoreminute AS known
+SET top = CASE WHEN sent.is_sum THEN known.top + sent.value ELSE greatest(known.top, sent.value) END
+FROM unnest(
+    %(seats)s::bigint[], %(minutes)s::timestamptz[], %(values)s::bigint[], %(ceilings)s::bigint[],
+    %(sums)s::boolean[]
+) AS sent (seat_id, minute, value, ceiling, is_sum)
+WHERE known.seat_id = sent.seat_id AND known.minute = sent.minute
+    AND CASE WHEN sent.is_sum THEN known.top + sent.value ELSE greatest(known.top, sent.value) END
+        - known.base <= sent.ceiling
+RETURNING known.seat_id
+"""
+
+
 @dataclass(frozen=True)
 class Score:
     """A score as it came; `tournament_uid` is None where the game named no id."""
@@ -190,19 +216,44 @@ def apply_many(*, game: Game, scores: Sequence[Score]) -> list[Refusal | None]:
     return refusals
 
 
+# With its seat, and when it counts as reached.
 _Weighed = tuple[Tournament, int, datetime, Score]
 
 
 def _write_many(weighed: Sequence[_Weighed]) -> None:
-    alike: defaultdict[tuple[str, str], list[_Weighed]] = defaultdict(list)
+    unlimited: list[_Weighed] = []
+    limited: defaultdict[int, deque[_Weighed]] = defaultdict(deque)
     one_by_one = []
     for one in weighed:
-        tournament, _, _, score = one
-        ceiling = tournament.event_ceiling
-        if tournament.minute_ceiling is not None or (ceiling is not None and score.value > ceiling):
+        tournament, seat_id, _, score = one
+        if tournament.event_ceiling is not None and score.value > tournament.event_ceiling:
             one_by_one.append(one)
+        elif tournament.minute_ceiling is not None:
+            limited[seat_id].append(one)
         else:
-            alike[tournament.score_rule, tournament.sort].append(one)
+            unlimited.append(one)
+    one_by_one += _write_alike(unlimited)
+    for one in one_by_one:
+        _weigh_again(one)
+    # How far a score has risen is asked of each seat's events in their order.
+    while limited:
+        first = [events.popleft() for events in limited.values()]
+        limited = defaultdict(deque, {seat: rest for seat, rest in limited.items() if rest})
+        risen = _may_rise([_rise_of(one) for one in first])
+        too_large = _write_alike([one for one in first if one[1] in risen])
+        for one in first:
+            if one[1] not in risen:
+                _quarantine_one(one, Reason.MINUTE_CEILING)
+        for one in too_large:
+            _quarantine_one(one, Reason.TOO_LARGE)
+
+
+def _write_alike(weighed: Sequence[_Weighed]) -> list[_Weighed]:
+    """Write what stands below every ceiling; return what would make a sum too large."""
+    alike: defaultdict[tuple[str, str], list[_Weighed]] = defaultdict(list)
+    for one in weighed:
+        alike[one[0].score_rule, one[0].sort].append(one)
+    too_large: list[_Weighed] = []
     for (rule, sort), some in alike.items():
         with connection.cursor() as cursor:
             cursor.execute(
@@ -216,16 +267,39 @@ def _write_many(weighed: Sequence[_Weighed]) -> None:
                 },
             )
             written = {seat_id for (seat_id,) in cursor.fetchall()}
-        one_by_one += [one for one in some if one[1] not in written]
-    for tournament, _, _, score in one_by_one:
-        _weigh(
-            tournament,
-            score.gamer,
-            value=score.value,
-            stamped_at=score.stamped_at,
-            body_hash=score.body_hash,
-            received_at=score.received_at,
-        )
+        too_large += [one for one in some if one[1] not in written]
+    return too_large
+
+
+def _weigh_again(one: _Weighed) -> None:
+    tournament, _, _, score = one
+    _weigh(
+        tournament,
+        score.gamer,
+        value=score.value,
+        stamped_at=score.stamped_at,
+        body_hash=score.body_hash,
+        received_at=score.received_at,
+    )
+
+
+def _rise_of(one: _Weighed) -> "_Rise":
+    tournament, seat_id, reached_at, score = one
+    return _Rise(tournament, seat_id=seat_id, reached_at=reached_at, value=score.value)
+
+
+def _quarantine_one(one: _Weighed, reason: Reason) -> None:
+    tournament, _, reached_at, score = one
+    _quarantine(
+        tournament,
+        score.gamer,
+        value=score.value,
+        reached_at=reached_at,
+        body_hash=score.body_hash,
+        reason=reason,
+        is_live=True,
+        now=score.received_at,
+    )
 
 
 def _weigh(
@@ -352,25 +426,31 @@ def _above_ceiling(
     seat = _lock_seat(tournament, gamer)
     if seat is None:
         return None
-    return _rise(tournament, seat, value=value, reached_at=reached_at)
+    rise = _Rise(tournament, seat_id=seat.pk, reached_at=reached_at, value=value)
+    return None if _may_rise([rise]) else Reason.MINUTE_CEILING
 
 
-def _rise(
-    tournament: Tournament, seat: Participation, *, value: int, reached_at: datetime
-) -> Reason | None:
-    """How far the score has risen within the minute: the sum, or since the minute's first event."""
-    is_sum = tournament.score_rule == Rule.SUM
-    base = 0 if is_sum else seat.score or 0
-    minute, _ = ScoreMinute.objects.get_or_create(
-        seat=seat,
-        minute=reached_at.replace(second=0, microsecond=0),
-        defaults={"base": base, "top": base},
-    )
-    top = minute.top + value if is_sum else max(minute.top, value)
-    if tournament.minute_ceiling is not None and top - minute.base > tournament.minute_ceiling:
-        return Reason.MINUTE_CEILING
-    ScoreMinute.objects.filter(pk=minute.pk).update(top=top)
-    return None
+@dataclass(frozen=True)
+class _Rise:
+    tournament: Tournament
+    seat_id: int
+    reached_at: datetime
+    value: int
+
+
+def _may_rise(rises: Sequence[_Rise]) -> set[int]:
+    """The seats whose score may rise so within the minute; at most one rise of each is asked."""
+    parameters: dict[str, Any] = {
+        "seats": [rise.seat_id for rise in rises],
+        "minutes": [rise.reached_at.replace(second=0, microsecond=0) for rise in rises],
+        "values": [rise.value for rise in rises],
+        "ceilings": [rise.tournament.minute_ceiling for rise in rises],
+        "sums": [rise.tournament.score_rule == Rule.SUM for rise in rises],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_OPEN_MINUTES, parameters)
+        cursor.execute(_RISE, parameters)
+        return {seat_id for (seat_id,) in cursor.fetchall()}
 
 
 def _quarantine(

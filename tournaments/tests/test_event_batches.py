@@ -573,8 +573,8 @@ def test_a_batch_draws_once_from_the_client_and_not_from_the_gamers(now):
 # --- Cost ----------------------------------------------------------------------------------------
 
 
-def hundred_events(now):
-    tournament = TournamentFactory.create(now=now)
+def hundred_events(now, **rules):
+    tournament = TournamentFactory.create(now=now, rules=Rules(**rules))
     seats = [seat(tournament) for _ in range(20)]
     return tournament.game, [
         score_event(taken, value, at=now - timedelta(seconds=value))
@@ -589,4 +589,15 @@ def test_a_hundred_events_of_twenty_gamers_make_few_queries(now, django_assert_n
 
     # Secret, gamers; savepoint, events, tournaments, seats, scores, savepoint.
     with django_assert_num_queries(8):
+        client.post("/eventing/_batch", {"events": bodies})
+
+
+def test_a_minute_ceiling_costs_queries_per_round_of_events_and_not_per_gamer(
+    now, django_assert_num_queries
+):
+    game, bodies = hundred_events(now, minute_ceiling=1000)
+    client = GameClient(game)
+
+    # As above, with minute, rise and scores five times in place of scores once.
+    with django_assert_num_queries(7 + 5 * 3):
         client.post("/eventing/_batch", {"events": bodies})
