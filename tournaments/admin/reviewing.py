@@ -206,6 +206,12 @@ def what_if(request: HttpRequest, seat: Participation) -> Table:
             columns=columns, rows=[], empty="Only while it is on a board that still moves."
         )
     found = previewing.without(seat_id=seat.pk)
+    if found.would_pay is None:
+        return Table(
+            columns=columns,
+            rows=[],
+            empty="As it stands it would be cancelled, and every entry fee given back.",
+        )
     shown = found.changes[:NEWEST]
     return Table(
         columns=columns,

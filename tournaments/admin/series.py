@@ -270,19 +270,6 @@ class SeriesAdmin(ConsoleAdmin[Series]):
             ("Description and theme", {"classes": ["collapse"], "fields": more}),
         ]
 
-    def get_form(
-        self,
-        request: HttpRequest,
-        obj: Series | None = None,
-        change: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        if "game" in form.base_fields:  # chosen here, looked after elsewhere
-            widget = form.base_fields["game"].widget
-            widget.can_add_related = widget.can_change_related = widget.can_view_related = False
-        return form
-
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         tomorrow = timezone.now().date() + timedelta(days=1)
         return {

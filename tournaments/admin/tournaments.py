@@ -84,7 +84,7 @@ class TournamentForm(FormatForm):
         min_value=0,
         max_value=LARGEST_AMOUNT_IN_JSON,
         initial=10,
-        help_text="KCash, whole units. With 0 it is free, and pays no prizes.",
+        help_text="KCash, whole units. With 0 it is free, and bands pay no prizes.",
     )
     tournament_size = forms.IntegerField(
         min_value=1,
@@ -340,19 +340,6 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
             name for _, options in self.get_fieldsets(request, obj) for name in options["fields"]
         ]
 
-    def get_form(
-        self,
-        request: HttpRequest,
-        obj: Tournament | None = None,
-        change: bool = False,
-        **kwargs: Any,
-    ) -> Any:
-        form = super().get_form(request, obj, change=change, **kwargs)
-        if "game" in form.base_fields:  # chosen here, looked after elsewhere
-            widget = form.base_fields["game"].widget
-            widget.can_add_related = widget.can_change_related = widget.can_view_related = False
-        return form
-
     def response_add(
         self, request: HttpRequest, obj: Tournament, post_url_continue: str | None = None
     ) -> HttpResponse:
@@ -389,8 +376,9 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
 
     @admin.display(description="scored by")
     def scored(self, tournament: Tournament) -> str:
+        counted = {"LATEST": "the latest score", "BEST": "the best score", "SUM": "the sum"}
         best = "highest" if tournament.sort == Tournament.Sort.HIGH else "lowest"
-        return f"{tournament.get_score_rule_display().lower()}; the {best} wins"
+        return f"{counted[tournament.score_rule]} of each gamer; the {best} wins"
 
     @admin.display(description="held back for review")
     def ceilings(self, tournament: Tournament) -> str:
