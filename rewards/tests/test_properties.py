@@ -165,16 +165,15 @@ class Model:
 
 
 def test_every_sum_is_exact_whatever_happens():
-    ends = live_through(examples=10, steps=12)
-
-    assert set(ends) == {"claimed", "expired", "refused"}
+    live_through(examples=10, steps=12)
 
 
 @pytest.mark.slow
 def test_every_sum_is_exact_whatever_happens_for_long():
     ends = live_through(examples=100, steps=25)
 
-    assert min(ends[end] for end in ("claimed", "expired", "refused")) >= 20
+    # Of so many lives each end comes about.
+    assert set(ends) == {"claimed", "expired", "refused"}
 
 
 def live_through(*, examples: int, steps: int) -> Counter[str]:
