@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.conf import settings
 from django.db import connection
@@ -73,8 +73,7 @@ ORDER BY {ORDER}
 """  # noqa: S608 - only a constant is set in
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(NamedTuple):
     gamer_id: str
     username: str | None
     rank: int
@@ -218,7 +217,7 @@ def _count(
         own = Own(rank=own_rank, score=own_score or 0, prize=int(own_prize or 0))
     return _Counted(
         standings=[
-            Standing(gamer_id=gamer_id, username=username, rank=rank, score=score or 0)
+            Standing(gamer_id, username, rank, score or 0)
             for rank, gamer_id, score, username in (row[5:] for row in rows)
             if rank is not None
         ],
@@ -244,12 +243,7 @@ def _shown(window: ranking.Window, *, tournament: Tournament, gamer: Gamer) -> _
         )
     return _Counted(
         standings=[
-            Standing(
-                gamer_id=seat.gamer_id,
-                username=names.get(seat.gamer_pk),
-                rank=rank,
-                score=seat.score(sort),
-            )
+            Standing(seat.gamer_id, names.get(seat.gamer_pk), rank, seat.score(sort))
             for rank, seat in enumerate(window.seats, start=window.skipped + 1)
         ],
         total=window.total,

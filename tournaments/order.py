@@ -4,9 +4,8 @@ Highest score first (the lowest under LOW), then who reached it first, then who 
 gamer_id; seats without a score come last (API contract, section 1).
 """
 
-from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from tournaments.models import NO_SCORE_YET, Tournament
 
@@ -49,9 +48,8 @@ _OWNER: Final = Struct(">Q")
 _ZERO: Final = 2**63
 
 
-@dataclass(frozen=True)
-class Seat:
-    """What a member of the order says of itself."""
+class Seat(NamedTuple):
+    """What a member of the order says of itself; hundreds are made for a page."""
 
     gamer_pk: int
     gamer_id: str
@@ -68,8 +66,5 @@ def seat_of(member: bytes) -> Seat:
     """Read what `MEMBER` has written."""
     standing_key, _, _ = _NUMBERS.unpack_from(member)
     (gamer_pk,) = _OWNER.unpack_from(member, len(member) - _OWNER.size)
-    return Seat(
-        gamer_pk=gamer_pk,
-        gamer_id=member[_NUMBERS.size : -_OWNER.size - 1].decode(),
-        standing_key=standing_key - _ZERO,
-    )
+    gamer_id = member[_NUMBERS.size : -_OWNER.size - 1].decode()
+    return Seat(gamer_pk, gamer_id, standing_key - _ZERO)
