@@ -30,7 +30,13 @@ class Publish(Act[Tournament]):
             f"They may join from {_at(tournament.lobby_at)} to {_at(tournament.locks_at)}.",
             f"Scores count from {_at(tournament.starts_at)} to {_at(tournament.ends_at)}.",
             f"Entry fee ({tournament.entry_fee:,} KCash), seats and times are fixed from then on.",
+            "So are the prizes, and how it is scored.",
         ]
+        if tournament.sponsor_contribution:
+            lines.append(
+                f"The sponsor's contribution of {tournament.sponsor_contribution:,} KCash goes from"
+                " the treasury into the pool, and back if it is cancelled."
+            )
         if tournament.starts_at <= now:
             lines.append("Its start is past: it begins at once.")
         if tournament.locks_at <= now:

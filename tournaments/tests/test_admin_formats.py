@@ -160,3 +160,13 @@ def test_no_crowd_is_shown_that_has_no_seats(now):
     table = panel(staff_client(OPERATORS).get(page(draft)), "Prizes if all earn")
 
     assert [row[0] for row in table.rows] == ["7"]
+
+
+def test_publishing_says_first_what_the_sponsor_pays(now):
+    draft = TournamentFactory.create(
+        now=now, hidden=True, published=False, rules=Rules(sponsor_contribution=1500)
+    )
+
+    asked = staff_client(OPERATORS).get(page(draft, "publish")).content.decode()
+
+    assert "The sponsor&#x27;s contribution of 1,500 KCash goes from the treasury" in asked
