@@ -159,6 +159,7 @@ RULES = [
     ),
     cut=st.integers(0, 12),
 )
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", RULES)
 def test_a_batch_ends_as_its_events_one_by_one(now, rules, sent, cut):
     """Three gamers' scores, some of them before the batch: the same seats and reviews."""

@@ -139,6 +139,7 @@ _seats = st.lists(
 _sorts = st.sampled_from(list(Tournament.Sort))
 
 
+@pytest.mark.slow
 @given(seats=_seats, sort=_sorts)
 @trials(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_copy_has_the_order_and_the_windows_of_the_board(seats, sort):
