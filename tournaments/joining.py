@@ -92,7 +92,9 @@ def leave(*, gamer: Gamer, tournament_uid: UUID, now: datetime) -> int:
         raise TournamentNotLive
 
     seat.left_at = now
-    if seat.score is not None or tournament.entry_fee == 0:
+    # One that is held back for review was a score, too.
+    has_scored = seat.score is not None or seat.quarantined.exists()
+    if has_scored or tournament.entry_fee == 0:
         seat.save(update_fields=["left_at"])
         return 0
     seat.refund_posting_id = uuid7()

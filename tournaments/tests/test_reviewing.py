@@ -217,3 +217,14 @@ def test_what_if_foresees_a_cancellation(now):
     assert (found.paid, found.would_pay) == (17, None)
     with pytest.raises(NotJoined):
         previewing.without(seat_id=0)
+
+
+def test_who_leaves_with_a_score_held_back_forfeits_the_stake(now):
+    tournament = TournamentFactory.create(now=now, rules=Rules(event_ceiling=10))
+    taken = seat(tournament)
+    record_score(tournament, taken.gamer, 50, at=now)
+
+    refunded = joining.leave(gamer=taken.gamer, tournament_uid=tournament.uid, now=now)
+
+    assert refunded == 0
+    assert (buckets(taken.gamer)[0], pool_balance(tournament)) == (0, 10)
