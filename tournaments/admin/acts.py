@@ -144,7 +144,7 @@ class Settle(Act[Tournament]):
         pool = leaderboard.price_pool(tournament, stakes=tournament.stakes)
         return [
             f"Ranks become final, and the pool of {pool:,} KCash goes out as rewards to claim.",
-            "Without any score above 0 it is cancelled, and every entry fee is given back.",
+            "If no score earns a prize, it is cancelled, and every entry fee is given back.",
             "It happens by itself within seconds of the end; do it here if it has not.",
         ]
 
@@ -163,8 +163,14 @@ class Cancel(Act[Tournament]):
 
     def consequences(self, tournament: Tournament) -> list[str]:
         held = tournament.stakes
+        sponsored = []
+        if tournament.sponsor_posting_id is not None:
+            sponsored = [
+                f"The sponsor's {tournament.sponsor_contribution:,} KCash go back to the treasury."
+            ]
         if not held:
-            return ["Nobody has joined: nothing is given back.", "It cannot be undone."]
+            unpaid = "Nobody has joined: no entry fee is given back."
+            return [unpaid, *sponsored, "It cannot be undone."]
         lines = [
             f"Participants: {tournament.entrants:,}. They can neither play on nor win.",
             f"Entry fees to give back: {held:,}, of {tournament.entry_fee:,} KCash each.",
@@ -173,7 +179,7 @@ class Cancel(Act[Tournament]):
         if held > tournament.entrants:
             gone = held - tournament.entrants
             lines.insert(2, f"Of these, forfeited by gamers who left: {gone:,}.")
-        return [*lines, "Refunds follow within seconds. It cannot be undone."]
+        return [*lines, *sponsored, "Refunds follow within seconds. It cannot be undone."]
 
     def perform(self, request: HttpRequest, tournament: Tournament, data: dict[str, Any]) -> Done:
         cancelling.cancel(uid=tournament.uid, now=timezone.now())

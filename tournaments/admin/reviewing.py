@@ -147,7 +147,9 @@ class Reject(_Decision):
 
 @panel(Tournament, "Scores held back", order=15)
 def held_back(request: HttpRequest, tournament: Tournament) -> Table:
-    waiting = QuarantinedScore.objects.filter(seat__tournament=tournament, state=State.WAITING)
+    waiting = QuarantinedScore.objects.filter(
+        seat__tournament=tournament, seat__left_at=None, state=State.WAITING
+    )
     every = reverse("admin:tournaments_quarantinedscore_changelist")
     return Table(
         columns=["Score", "Gamer", "Score that stands", "As it is", "Received"],

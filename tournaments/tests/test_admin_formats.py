@@ -12,6 +12,7 @@ from tournaments.lifecycle import Rules
 from tournaments.models import Tournament
 from tournaments.tests.factories import TournamentFactory
 from tournaments.tests.test_admin import ADD, errors, form_of, page
+from tournaments.tests.world import pool_balance
 
 pytestmark = pytest.mark.django_db
 
@@ -170,3 +171,17 @@ def test_publishing_says_first_what_the_sponsor_pays(now):
     asked = staff_client(OPERATORS).get(page(draft, "publish")).content.decode()
 
     assert "The sponsor&#x27;s contribution of 1,500 KCash goes from the treasury" in asked
+
+
+def test_cancelling_gives_the_sponsor_back_and_says_so_first(now):
+    tournament = TournamentFactory.create(
+        now=now, hidden=True, rules=Rules(sponsor_contribution=1500)
+    )
+    operator = staff_client(OPERATORS)
+
+    asked = operator.get(page(tournament, "cancel")).content.decode()
+    operator.post(page(tournament, "cancel"), {"reason": "the sponsor has gone"})
+
+    assert "no entry fee is given back" in asked
+    assert "The sponsor&#x27;s 1,500 KCash go back to the treasury." in asked
+    assert pool_balance(tournament) == 0
