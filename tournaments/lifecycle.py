@@ -323,13 +323,18 @@ def cancel(tournament: Tournament, *, now: datetime) -> None:
 
 def terms_of(tournament: Tournament) -> prizes.Terms:
     """What the tournament pays by."""
-    structure = prizes.Structure(tournament.prize_structure)
+    return terms_of_format(tournament, rake_percent=tournament.rake_percent)
+
+
+def terms_of_format(pattern: Format, *, rake_percent: int) -> prizes.Terms:
+    """What a tournament of this format pays by. Raises prizes.PrizeTableWrong."""
+    structure = prizes.Structure(pattern.prize_structure)
     return prizes.Terms(
-        entry_fee=tournament.entry_fee,
-        rake_percent=tournament.rake_percent,
+        entry_fee=pattern.entry_fee,
+        rake_percent=rake_percent,
         structure=structure,
-        table=prizes.table_of(structure, tournament.prize_table),
-        sponsored=tournament.sponsor_contribution,
+        table=prizes.table_of(structure, pattern.prize_table),
+        sponsored=pattern.sponsor_contribution,
     )
 
 

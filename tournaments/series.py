@@ -230,23 +230,13 @@ def refuse_wrong(series: Series, *, now: datetime) -> None:
     title_of(series, starts_at=now, number=10**9)
     if series.minute_ceiling is not None and series.sort == Series.Sort.LOW:
         raise lifecycle.RiseOfLowScores
-    prizes.refuse_unpayable(_terms_of(series))
+    terms = lifecycle.terms_of_format(series, rake_percent=series.game.rake_percent)
+    prizes.refuse_unpayable(terms)
 
 
 def _look_ahead(series: Series, *, now: datetime) -> None:
     refuse_wrong(series, now=now)
     series.next_at = next(_coming(series, now=now), None)
-
-
-def _terms_of(series: Series) -> prizes.Terms:
-    structure = prizes.Structure(series.prize_structure)
-    return prizes.Terms(
-        entry_fee=series.entry_fee,
-        rake_percent=series.game.rake_percent,
-        structure=structure,
-        table=prizes.table_of(structure, series.prize_table),
-        sponsored=series.sponsor_contribution,
-    )
 
 
 def _publish_waiting(*, pk: int, now: datetime) -> str:

@@ -47,8 +47,28 @@ class PrizeTableField(forms.CharField):
 
 
 class FormatForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time
-    """The part of a form that says how it is scored and paid."""
+    """The part of a form that says who may play, and how it is scored and paid."""
 
+    entry_fee = forms.IntegerField(
+        min_value=0,
+        max_value=LARGEST_AMOUNT_IN_JSON,
+        initial=10,
+        help_text="KCash, whole units. With 0 it is free, and bands pay no prizes.",
+    )
+    tournament_size = forms.IntegerField(
+        min_value=1,
+        max_value=2**31 - 1,
+        required=False,
+        label="Seats",
+        help_text="Empty: no limit.",
+    )
+    min_registration_start_limit = forms.IntegerField(
+        min_value=1,
+        max_value=2**31 - 1,
+        initial=2,
+        label="Fewest entrants",
+        help_text="With fewer when it locks, it is cancelled and every entry fee given back.",
+    )
     score_rule = forms.ChoiceField(
         label="Which score counts",
         choices=[
@@ -106,6 +126,9 @@ class FormatForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
+        seats, fewest = data.get("tournament_size"), data.get("min_registration_start_limit")
+        if seats and fewest and seats < fewest:
+            self.add_error("tournament_size", f"Fewer seats than the {fewest} entrants it needs.")
         if data.get("minute_ceiling") is not None and data.get("sort") == Tournament.Sort.LOW:
             self.add_error("minute_ceiling", lifecycle.RiseOfLowScores.message)
         if {"prize_structure", "prize_table", "entry_fee", "sponsor_contribution"} <= data.keys():

@@ -33,7 +33,6 @@ from kgen.common.admin import (
     text_column,
 )
 from kgen.common.errors import Refusal
-from kgen.common.money import LARGEST_AMOUNT_IN_JSON
 from tournaments import recurrence
 from tournaments import series as subject
 from tournaments.admin.formats import RULES, FormatForm
@@ -111,19 +110,6 @@ class SeriesForm(FormatForm):
         initial=USUAL_ZONE,
         help_text="The date and time below are local, and stay so when the clocks change.",
     )
-    entry_fee = forms.IntegerField(
-        min_value=0, max_value=LARGEST_AMOUNT_IN_JSON, initial=10, help_text="KCash, whole units."
-    )
-    tournament_size = forms.IntegerField(
-        min_value=1,
-        max_value=2**31 - 1,
-        required=False,
-        label="Seats",
-        help_text="Empty: no limit.",
-    )
-    min_registration_start_limit = forms.IntegerField(
-        min_value=1, max_value=2**31 - 1, initial=2, label="Fewest entrants"
-    )
     dates = forms.CharField(required=False, widget=DatesWidget(), label="Next dates")
 
     class Meta:
@@ -172,9 +158,6 @@ class SeriesForm(FormatForm):
         ):
             if shorter in data and longer in data and data[shorter] > data[longer]:
                 self.add_error(shorter, wrong)
-        seats, fewest = data.get("tournament_size"), data.get("min_registration_start_limit")
-        if seats and fewest and seats < fewest:
-            self.add_error("tournament_size", f"Fewer seats than the {fewest} entrants it needs.")
 
     def _check_when(self, data: dict[str, Any]) -> bool:
         """Whether there are dates to show; what is wrong with the rule is said beside it."""

@@ -30,7 +30,6 @@ from kgen.common.admin import (
     moment_column,
     panel,
 )
-from kgen.common.money import LARGEST_AMOUNT_IN_JSON
 from tournaments import leaderboard, lifecycle, tickets
 from tournaments.admin import reports
 from tournaments.admin.formats import RULES, FormatForm, table_text
@@ -80,26 +79,6 @@ def _instant(label: str, help_text: str, *, required: bool = False) -> forms.Spl
 class TournamentForm(FormatForm):
     """Two times to give; the other three follow from them unless they are given too."""
 
-    entry_fee = forms.IntegerField(
-        min_value=0,
-        max_value=LARGEST_AMOUNT_IN_JSON,
-        initial=10,
-        help_text="KCash, whole units. With 0 it is free, and bands pay no prizes.",
-    )
-    tournament_size = forms.IntegerField(
-        min_value=1,
-        max_value=2**31 - 1,
-        required=False,
-        label="Seats",
-        help_text="Empty: no limit.",
-    )
-    min_registration_start_limit = forms.IntegerField(
-        min_value=1,
-        max_value=2**31 - 1,
-        initial=2,
-        label="Fewest entrants",
-        help_text="With fewer when it locks, it is cancelled and every entry fee given back.",
-    )
     starts_at = _instant("Starts", "Scores count from here on.", required=True)
     ends_at = _instant("Ends", "Empty: 24 hours after the start.")
     schedules_at = _instant(
@@ -149,9 +128,6 @@ class TournamentForm(FormatForm):
                 return data
         if data["locks_at"] <= now:
             self.add_error("starts_at", "This lies in the past: nobody could join any more.")
-        seats, fewest = data.get("tournament_size"), data.get("min_registration_start_limit")
-        if seats and fewest and seats < fewest:
-            self.add_error("tournament_size", f"Fewer seats than the {fewest} entrants it needs.")
         return data
 
 
