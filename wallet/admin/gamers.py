@@ -6,7 +6,7 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Q
 from django.http import HttpRequest
 
-from accounts.admin import sessions_of_gamer
+from accounts.admin.gamers import sessions_of_gamer
 from accounts.models import Gamer, OtpRequest
 from kgen.common.admin import Table, kcash, link, mask_phone, moment, panel, short
 from wallet import ledger

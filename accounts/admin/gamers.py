@@ -1,0 +1,240 @@
+"""The gamers whom support looks for."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from accounts.models import Gamer, OtpRequest, Session
+from kgen.common.admin import (
+    OPERATORS,
+    SUPPORT,
+    Act,
+    Done,
+    ReadOnlyAdmin,
+    Table,
+    act,
+    badge,
+    link_column,
+    mask_phone,
+    moment,
+    moment_column,
+    panel,
+    text_column,
+)
+
+# As many rows as one looks through; what is older is found by its own search.
+NEWEST: Final = 20
+
+ADDRESS: Final = re.compile(r"0[xX][0-9a-fA-F]{40}")
+PHONE: Final = re.compile(r"\+?[0-9]{7,15}")
+
+
+@admin.register(Gamer)
+class GamerAdmin(ReadOnlyAdmin[Gamer]):
+    roles = {OPERATORS: ("view",), SUPPORT: ("view",)}
+    list_display = ["gamer_id", "username", "game", "phone_masked", "state", "first_seen"]
+    list_select_related = ["game", "kgen_account"]
+    list_filter = ["is_blocked", "game"]
+    ordering = ["-id"]
+    sortable_by = ()
+    search_fields = ["gamer_id"]  # what a search looks at is in `get_search_results`
+    search_help_text = (
+        "Phone, gamer id, username, e-mail, account id, custodial or KGeN wallet address"
+    )
+    readonly_fields = [
+        "account_id",
+        "phone",
+        "game_link",
+        "link_state",
+        "first_seen",
+        "state",
+        "joined_game",
+    ]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    ("gamer_id", "username", "name"),
+                    ("game_link", "state", "first_seen"),
+                    "account_id",
+                ]
+            },
+        ),
+        ("KGeN wallet", {"fields": [("link_state", "phone")]}),
+        (
+            "Profile, as the game told it",
+            {
+                "classes": ["collapse"],
+                "fields": [
+                    "email",
+                    "phonenumber",
+                    "playertag",
+                    "device_id",
+                    "level",
+                    "rank",
+                    "joined_game",
+                    "location",
+                    "location_name",
+                ],
+            },
+        ),
+    ]
+
+    first_seen = moment_column("created_at", "first seen")
+    account_id = text_column("uid", "account id")
+    game_link = link_column("game")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Gamer], search_term: str
+    ) -> tuple[QuerySet[Gamer], bool]:
+        term = search_term.strip().replace("\x00", "")
+        return (queryset.filter(_matching(term)) if term else queryset), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Who was searched for and is the only one found is what is shown."""
+        term = request.GET.get("q", "").strip()
+        if term and self.has_view_permission(request) and set(request.GET) == {"q"}:
+            found, _ = self.get_search_results(request, self.get_queryset(request), term)
+            first_two = found.values_list("pk", flat=True)[:2]
+            if len(first_two) == 1:
+                page = reverse("admin:accounts_gamer_change", args=[first_two[0]])
+                return HttpResponseRedirect(page)
+        return super().changelist_view(request, extra_context)
+
+    @admin.display(description="phone")
+    def phone_masked(self, gamer: Gamer) -> str:
+        return mask_phone(gamer.kgen_account.phone) if gamer.kgen_account else "-"
+
+    @admin.display(description="phone")
+    def phone(self, gamer: Gamer) -> str:
+        return gamer.kgen_account.phone if gamer.kgen_account else "-"
+
+    @admin.display(description="link")
+    def link_state(self, gamer: Gamer) -> str:
+        return badge("linked", good=True) if gamer.kgen_account else badge("not linked yet")
+
+    @admin.display(description="state")
+    def state(self, gamer: Gamer) -> str:
+        return badge("blocked", bad=True) if gamer.is_blocked else "may play"
+
+    @admin.display(description="joined the game")
+    def joined_game(self, gamer: Gamer) -> str:
+        """Unix milliseconds, as the game told them: not every number is a date."""
+        try:
+            told = datetime.fromtimestamp((gamer.date_joined or 0) / 1000, UTC)
+        except (OverflowError, ValueError, OSError):
+            return str(gamer.date_joined)
+        return moment(told if gamer.date_joined is not None else None)
+
+
+def _matching(term: str) -> Q:
+    """Gamers that a search term names: each kind of term looks only where it can be found."""
+    if ADDRESS.fullmatch(term):
+        address = term.lower()
+        return Q(wallet__address=address) | Q(kgen_account__wallet__address=address)
+    try:
+        return Q(uid=UUID(term)) | Q(gamer_id=term)
+    except ValueError:
+        pass
+    digits = re.sub(r"[\s()-]", "", term)
+    if PHONE.fullmatch(digits):
+        national = digits.removeprefix("+").removeprefix("00").lstrip("0")
+        exact = f"+{national}"
+        by_phone = Q(kgen_account__phone=exact)
+        if not digits.startswith(("+", "00")):
+            by_phone |= Q(kgen_account__phone__endswith=national)
+        return by_phone | Q(gamer_id=term)
+    return Q(gamer_id__startswith=term) | Q(username__istartswith=term) | Q(email__iexact=term)
+
+
+@panel(Gamer, "Sessions", order=60)
+def sessions_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
+    now = timezone.now()
+    return Table(
+        columns=["Started", "Ends", "Device", "State"],
+        rows=[
+            (
+                moment(session.started_at),
+                moment(session.ends_at),
+                session.device_id or "-",
+                _session_state(session, now),
+            )
+            for session in gamer.sessions.order_by("-id")[:NEWEST]
+        ],
+        empty="The game has opened no session yet.",
+    )
+
+
+def _session_state(session: Session, now: datetime) -> SafeString:
+    if session.revoked_at is not None:
+        return badge("revoked", bad=True)
+    return badge("open", good=True) if session.ends_at > now else badge("over")
+
+
+@panel(Gamer, "One-time passwords sent", order=70)
+def otp_requests_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
+    now = timezone.now()
+    sent = OtpRequest.objects.filter(gamer=gamer).order_by("-created_at")[:NEWEST]
+    return Table(
+        columns=["Sent", "Phone", "State", "Tries"],
+        rows=[
+            (moment(one.created_at), one.phone, _otp_state(one, now), one.attempts) for one in sent
+        ],
+        empty="None was asked for.",
+    )
+
+
+def _otp_state(request: OtpRequest, now: datetime) -> SafeString:
+    if request.undelivered_at is not None:
+        return badge("not delivered", bad=True)
+    if request.used_at is not None:
+        return badge("used", good=True)
+    if request.attempts >= settings.OTP_TRIES:
+        return badge("too many tries", bad=True)
+    return badge("expired") if request.expires_at <= now else badge("waiting", busy=True)
+
+
+@act(Gamer)
+class Block(Act[Gamer]):
+    name, label, roles = "block", "Block", (SUPPORT,)
+    is_dangerous = True
+
+    def is_offered(self, gamer: Gamer) -> bool:
+        return not gamer.is_blocked
+
+    def consequences(self, gamer: Gamer) -> list[str]:
+        return [
+            f"From the next request on, {gamer} is refused everywhere in {gamer.game}.",
+            "Balances, prizes and seats in running tournaments stay as they are.",
+        ]
+
+    def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
+        Gamer.objects.filter(pk=gamer.pk).update(is_blocked=True)
+        return Done(f"Blocked: {gamer}.")
+
+
+@act(Gamer)
+class Unblock(Act[Gamer]):
+    name, label, roles = "unblock", "Unblock", (SUPPORT,)
+
+    def is_offered(self, gamer: Gamer) -> bool:
+        return gamer.is_blocked
+
+    def consequences(self, gamer: Gamer) -> list[str]:
+        return [f"{gamer} may play in {gamer.game} again at once."]
+
+    def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
+        Gamer.objects.filter(pk=gamer.pk).update(is_blocked=False)
+        return Done(f"Unblocked: {gamer}.")
