@@ -191,8 +191,10 @@ CSRF_COOKIE_SECURE = SERVED_OVER_TLS
 SECURE_SSL_REDIRECT = SERVED_OVER_TLS
 # A POST of the API is never redirected, and who asks for health stands behind the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^api/", r"^healthz$", r"^readyz$"]
-# Only a proxy that sets this header itself makes it worth believing.
-if env.bool("BEHIND_TLS_PROXY", default=False):
+# How many proxies of ours stand in front, each adding to X-Forwarded-For whom it speaks with and
+# setting X-Forwarded-Proto itself (deploy/nginx does). At 0 neither header is read at all.
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", default=0)
+if TRUSTED_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_HSTS_SECONDS = 31_536_000 if SERVED_OVER_TLS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SERVED_OVER_TLS

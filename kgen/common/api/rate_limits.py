@@ -1,22 +1,28 @@
 """Token buckets in Valkey: all buckets of one request are asked and drawn from in one step."""
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from math import ceil
-from typing import Any
+from threading import Lock
+from typing import Final
 
 import redis
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from kgen.common.errors import TooMany, Unavailable
 
 logger = logging.getLogger(__name__)
 
 # A limit that takes longer to ask than a request takes to serve is no help.
-_PATIENCE_S = 0.25
+_PATIENCE_S: Final = 0.25
+# After a failure nobody asks for so long: of a Valkey that hangs, requests would wait in turn.
+_REST_S: Final = 1.0
 
 # Each bucket is one number: the moment, in microseconds, when it is full again. A request moves it
 # on by its share of a second, and is refused if that would be more than a second from now. Valkey's
@@ -92,12 +98,11 @@ def draw(buckets: Sequence[Bucket], *, must_count: bool) -> tuple[bool, Allowanc
     `Unavailable` is raised, since an uncounted guess at an OTP or at money is worse than a wait.
     """
     try:
-        allowed, *numbers = connect()(
+        allowed, *numbers = connect().ask(
             keys=[f"rate:{bucket.name}" for bucket in buckets],
             args=[bucket.per_second for bucket in buckets],
         )
     except redis.RedisError:
-        logger.warning("Valkey does not answer: requests are not counted")
         if must_count:
             raise Unavailable from None
         return True, uncounted(buckets[0].per_second)
@@ -114,10 +119,51 @@ def draw(buckets: Sequence[Bucket], *, must_count: bool) -> tuple[bool, Allowanc
     return bool(allowed), max(allowances, key=lambda one: (one.wait, -one.remaining))
 
 
+class Resting(redis.RedisError):
+    """Valkey has failed a moment ago and is not asked just now."""
+
+
+class Line:
+    """The script above on this process's own connections; rests after a failure.
+
+    After a rest one request asks, and the others go on without until that one has its answer.
+    """
+
+    def __init__(self, call: Callable[..., list[int]]) -> None:
+        self._call = call
+        self._lock = Lock()
+        self._has_failed = False
+        self._rests_until = 0.0
+
+    def ask(self, *, keys: Sequence[str], args: Sequence[int]) -> list[int]:
+        """The script's answer. Raises `redis.RedisError`, at once while the line rests."""
+        if self._has_failed:
+            with self._lock:
+                if time.monotonic() < self._rests_until:
+                    raise Resting
+                self._rests_until = time.monotonic() + _REST_S
+        try:
+            answer = self._call(keys=keys, args=args)
+        except redis.RedisError as error:
+            with self._lock:
+                if not self._has_failed:
+                    logger.warning("Valkey does not answer (%s): nothing is counted", error)
+                self._has_failed = True
+                self._rests_until = time.monotonic() + _REST_S
+            raise
+        if self._has_failed:
+            logger.warning("Valkey answers again: requests are counted")
+            self._has_failed = False
+        return answer
+
+
 @cache
-def connect() -> Any:
-    """The script above on this process's own connections, ready to be called."""
+def connect() -> Line:
+    """This process's line to Valkey."""
     valkey = redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=_PATIENCE_S, socket_connect_timeout=_PATIENCE_S
+        settings.REDIS_URL,
+        socket_timeout=_PATIENCE_S,
+        socket_connect_timeout=_PATIENCE_S,
+        retry=Retry(NoBackoff(), 0),  # a failure is met by going on without
     )
-    return valkey.register_script(_DRAW)
+    return Line(valkey.register_script(_DRAW))
