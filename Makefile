@@ -110,6 +110,10 @@ bench-boards: setup  ## Measure boards from 1,000 entrants on, and scores under 
 bench-settlement: setup  ## Measure payouts to finality against one by one: LANES=12
 	@$(VENV) -m benchmarks settlement --lanes $(LANES)
 
+.PHONY: audit
+audit: setup  ## Look every locked package up in the advisories; what cannot be looked up fails
+	@$(VENV) -m kgen.local.audit
+
 .PHONY: lock
 lock: setup  ## Lock the newest versions that requirements*.in allow
 	@$(VENV) -m pip install -q uv
