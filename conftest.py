@@ -23,6 +23,7 @@ from kgen.common.api import rate_limits
 from kgen.common.database_roles import owner_settings
 from kgen.local.devchain import Anvil, DevChain
 from kgen.local.processes import free_port, stop, wait_until
+from tournaments import usernames
 
 
 def _refuse_other_hosts(event: str, arguments: tuple[Any, ...]) -> None:
@@ -97,7 +98,8 @@ def committed_database(database_template: str, django_db_blocker: Any) -> Iterat
 
 @pytest.fixture(autouse=True)
 def _empty_valkey() -> None:
-    """Limits and locks of one test are not the next one's."""
+    """Limits, locks and names of one test are not the next one's."""
+    usernames.forget()
     with redis.Redis.from_url(settings.REDIS_URL) as valkey:
         valkey.flushdb()
 

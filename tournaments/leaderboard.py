@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import connection
 
 from accounts.models import Gamer
-from tournaments import lifecycle, prizes, ranking
+from tournaments import lifecycle, prizes, ranking, usernames
 from tournaments.joining import NotJoined
 from tournaments.models import Tournament
 from tournaments.order import ORDER as ORDER
@@ -59,10 +59,6 @@ LEFT JOIN page ON TRUE
 LEFT JOIN accounts_gamer AS gamer ON gamer.id = page.gamer_id
 ORDER BY page.rank
 """  # noqa: S608 - only constants are set in
-
-# Several times as fast as a list of placeholders.
-_NAMES = "SELECT id, username FROM accounts_gamer WHERE id = ANY(%s) AND username <> ''"
-
 
 _ENTRIES: Final = f"""
 SELECT seat.id, seat.gamer_id, seat.tiebreak, seat.joined_at,
@@ -170,7 +166,7 @@ def _read(
         tournament=tournament, gamer_pk=gamer.pk, limit=limit, offset=offset, around=around
     )
     if window is not None:
-        counted = _shown(window, tournament=tournament, gamer=gamer)
+        counted = _shown(window, tournament=tournament, gamer=gamer, now=now)
     else:
         counted = _count(tournament, gamer=gamer, limit=limit, offset=offset, around=around)
         if counted.total >= settings.RANKED_FROM_SEATS:
@@ -227,12 +223,12 @@ def _count(
     )
 
 
-def _shown(window: ranking.Window, *, tournament: Tournament, gamer: Gamer) -> _Counted:
+def _shown(
+    window: ranking.Window, *, tournament: Tournament, gamer: Gamer, now: datetime
+) -> _Counted:
     """The same from the copy of a big board, with the names and the prize that it does not hold."""
     sort = Tournament.Sort(tournament.sort)
-    with connection.cursor() as cursor:
-        cursor.execute(_NAMES, [[seat.gamer_pk for seat in window.seats]])
-        names = dict(cursor.fetchall())
+    names = usernames.read([seat.gamer_pk for seat in window.seats], now=now)
     own = None
     if window.own_place is not None and window.own_seat is not None:
         prize = None
@@ -243,7 +239,7 @@ def _shown(window: ranking.Window, *, tournament: Tournament, gamer: Gamer) -> _
         )
     return _Counted(
         standings=[
-            Standing(seat.gamer_id, names.get(seat.gamer_pk), rank, seat.score(sort))
+            Standing(seat.gamer_id, names[seat.gamer_pk], rank, seat.score(sort))
             for rank, seat in enumerate(window.seats, start=window.skipped + 1)
         ],
         total=window.total,
