@@ -1,7 +1,9 @@
-"""What a board costs as it grows: a score, its top, the places around a gamer, a gamer's rank.
+"""What a board costs as it grows: a score, its top, the places around a gamer, a gamer's rank, and
+at last the settlement.
 
 Each is timed in the server, from the subject call to the bytes of the answer, on the board that
 PostgreSQL counts and on the copy in Valkey. Scores come in all the while: one before each reading.
+Settled is once, in the one transaction that ranks everybody and posts every prize.
 """
 
 import random
@@ -21,12 +23,15 @@ from accounts.models import Game, Gamer
 from benchmarks import databases
 from benchmarks.reports import Goal, Report, Times, milliseconds
 from kgen.common.api.renderers import JsonRenderer
-from tournaments import leaderboard, lifecycle, ranking, scoring
+from kgen.common.identifiers import uuid7
+from tournaments import leaderboard, lifecycle, ranking, scoring, settling
 from tournaments.api.serializers import shown_board
 from tournaments.lifecycle import Schedule
 from tournaments.models import Tournament
+from wallet import ledger, prize_pools
 
 PAGE = 100
+FEE = 10
 GOAL_ENTRANTS = 100_000
 GOAL_MS = 5
 # What takes long is called less often.
@@ -54,6 +59,19 @@ SELECT %(tournament)s, id, gen_random_uuid(), %(start)s + random() * interval '1
 FROM gamers, LATERAL (SELECT (random() * 50000 + id * 0)::bigint AS points) AS made
 """
 
+# Indexes of wallets of other boards are below the gamers' ids, which are never given twice.
+_OPEN_WALLETS = """
+WITH wallets AS (
+    INSERT INTO wallet_wallet (
+        gamer_id, hd_index, address, last_seq, bonus_posting_id, created_at, modified_at
+    )
+    SELECT id, id, '0x' || lpad(to_hex(id), 40, '0'), 0, gen_random_uuid(), %(start)s, %(start)s
+    FROM accounts_gamer WHERE game_id = %(game)s
+    RETURNING id
+)
+SELECT count(ledger.open_accounts('WALLET', id, NULL)) FROM wallets
+"""
+
 
 def measure(options: Sequence[str]) -> Report:
     parser = ArgumentParser(prog="python -m benchmarks leaderboard")
@@ -68,6 +86,7 @@ def measure(options: Sequence[str]) -> Report:
         columns=["entrants", "what", "PostgreSQL p50", "p99", "Valkey p50", "p99"],
     )
     found: dict[tuple[int, str], Times] = {}
+    settled: dict[int, float] = {}
     for size in sizes:
         board = Board(size)
         readings = board.readings()
@@ -87,6 +106,8 @@ def measure(options: Sequence[str]) -> Report:
             f"{size:,} entrants: the copy is made in {made_in:.1f} s and takes "
             f"{board.copied_bytes() / 1e6:.0f} MB."
         )
+        settled[size] = board.settle()
+        report.rows.append((f"{size:,}", "settlement", round(settled[size] * 1000), "", "", ""))
 
     for name in (*readings, "score"):
         if GOAL_ENTRANTS in sizes and name != "score":
@@ -98,6 +119,10 @@ def measure(options: Sequence[str]) -> Report:
             growth = found[sizes[-1], name].p50 / found[sizes[0], name].p50
             title = f"{name}: growth from {sizes[0]:,} to {sizes[-1]:,}"
             report.goals.append(Goal(title, growth, GROWTH, is_ceiling=True))
+    if len(sizes) > 1:
+        per_entrant = settled[sizes[-1]] / sizes[-1] / (settled[sizes[0]] / sizes[0])
+        title = f"settlement: growth an entrant from {sizes[0]:,} to {sizes[-1]:,}"
+        report.goals.append(Goal(title, per_entrant, GROWTH, is_ceiling=True))
     return report
 
 
@@ -113,7 +138,7 @@ class Board:
         )
         self.tournament = _tournament(self.game, now)
         others = _columns_without_default(Gamer)
-        with connection.cursor() as cursor:
+        with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(
                 _SEAT_ALL.format(others=", ".join(others), blanks=", ".join("''" for _ in others)),
                 {
@@ -123,6 +148,14 @@ class Board:
                     "entrants": entrants,
                 },
             )
+            cursor.execute(
+                _OPEN_WALLETS, {"game": self.game.pk, "start": self.tournament.starts_at}
+            )
+            pool = prize_pools.pool_of(tournament_id=self.tournament.pk, game_id=self.game.pk)
+            stakes = ledger.Leg(
+                ledger.MINT, pool.account_id, entrants * FEE, kind=ledger.Kind.SPONSOR
+            )
+            ledger.post([stakes], posting_id=uuid7())
         with databases.owner_of(databases.current()) as cursor:
             cursor.execute("VACUUM ANALYZE tournaments_participation")
         self.gamers = list(Gamer.objects.filter(game=self.game).order_by("?")[:1000])
@@ -179,6 +212,16 @@ class Board:
             )
         return perf_counter() - began
 
+    def settle(self) -> float:
+        """Seconds from the final scores to rewards that can be claimed."""
+        over = self.tournament.ends_at + settings.END_GRACE
+        began = perf_counter()
+        settled = settling.settle(uid=self.tournament.uid, now=over)
+        took = perf_counter() - began
+        if settled.phase != Tournament.Phase.COMPLETED:
+            raise RuntimeError(f"It is {settled.phase}.")
+        return took
+
     def must_be_ranked(self) -> None:
         if not ranking.read(
             tournament=self.tournament, gamer_pk=None, limit=1, offset=0, around=False
@@ -202,7 +245,9 @@ def _tournament(game: Game, now: datetime) -> Tournament:
         locks_at=ends_at,
         ends_at=ends_at,
     )
-    made = lifecycle.create(game=game, title="Board", entry_fee=0, schedule=schedule, now=starts_at)
+    made = lifecycle.create(
+        game=game, title="Board", entry_fee=FEE, schedule=schedule, now=starts_at
+    )
     return lifecycle.publish(uid=made.uid, now=starts_at)
 
 
