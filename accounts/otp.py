@@ -5,9 +5,10 @@ calls see each other's counts, and a restart forgives nothing.
 """
 
 import hmac
+import logging
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
 
@@ -20,6 +21,8 @@ from accounts.models import Gamer, OtpRequest, PhoneVerification
 from accounts.phones import Phone
 from kgen.common.errors import Conflict, Invalid, NotFound, TooMany, Unavailable
 from kgen.common.transactions import requires_transaction
+
+logger = logging.getLogger(__name__)
 
 _PURPOSE = "link-wallet"
 # Names the advisory lock under which sends are counted, one at a time over all processes.
@@ -77,7 +80,8 @@ class Issued:
     """A new OTP that still has to be sent: `request` is kept, `code` is known here alone."""
 
     request: OtpRequest
-    code: str
+    phone: Phone
+    code: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,22 +127,31 @@ def issue(*, gamer: Gamer, phone: Phone, now: datetime) -> Issued:
         )
         verification.last_generated_timestamp = now
         verification.save(update_fields=["last_generated_timestamp"])
-    return Issued(request=request, code=code)
+    return Issued(request=request, phone=phone, code=code)
 
 
 def deliver(*, issued: Issued, now: datetime) -> None:
-    """Send an OTP. Raises `DeliveryFailed`; then neither wait nor limit counts this one."""
+    """Send an OTP.
+
+    Raises `DeliveryFailed`; then no wait counts this one, and no limit either unless it may have
+    been sent all the same.
+    """
     request = issued.request
-    minutes = settings.OTP_LIFE // timedelta(minutes=1)
-    text = f"{issued.code} is your KGeN code for {minutes} minutes. Share it with nobody."
+    message = sms.Message(
+        phone=issued.phone.e164,
+        code=issued.code,
+        minutes=settings.OTP_LIFE // timedelta(minutes=1),
+    )
     try:
-        sms.gateway().send(request.phone, text)
+        sms.gateway_for(issued.phone.country).send(message)
     except sms.SmsRefused as refusal:
+        logger.warning("OTP request %s was not delivered: %s", request.pk, refusal)
         with transaction.atomic():
             verification = PhoneVerification.objects.select_for_update(no_key=True).get(
                 pk=request.verification_id
             )
-            OtpRequest.objects.filter(pk=request.pk).update(undelivered_at=now)
+            if not isinstance(refusal, sms.SmsInDoubt):
+                OtpRequest.objects.filter(pk=request.pk).update(undelivered_at=now)
             if verification.last_generated_timestamp == request.created_at:
                 verification.cooldown_reset()
         raise DeliveryFailed(retry_after=timedelta(seconds=1)) from refusal

@@ -38,6 +38,7 @@ class Phone:
 
     e164: str
     prefix: str
+    country: str
 
 
 def parse(*, phone_number: str, country_code: str) -> Phone:
@@ -70,7 +71,9 @@ def parse(*, phone_number: str, country_code: str) -> Phone:
     if kind not in _CAN_TAKE_SMS:
         raise _not_a_mobile_number()
     return Phone(
-        e164=phonenumbers.format_number(number, PhoneNumberFormat.E164), prefix=_prefix_of(number)
+        e164=phonenumbers.format_number(number, PhoneNumberFormat.E164),
+        prefix=_prefix_of(number),
+        country=region,
     )
 
 

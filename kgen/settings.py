@@ -234,8 +234,28 @@ OTP_DAILY_BUDGET_PER_GAME = env.int("OTP_DAILY_BUDGET_PER_GAME", default=2_000)
 OTP_DAILY_BUDGET = env.int("OTP_DAILY_BUDGET", default=20_000)
 OTP_COUNTRIES = env.list("OTP_COUNTRIES", default=["IN", "US"])
 
+# accounts.sms.twilio.Twilio, accounts.sms.sns.Sns or accounts.sms.msg91.Msg91; the file outbox sends
+# nothing and is for development.
 SMS_BACKEND = env.str("SMS_BACKEND", default="accounts.sms.outbox.FileOutbox")
+# Countries with a gateway of their own, as IN=accounts.sms.msg91.Msg91.
+SMS_BACKEND_OF_COUNTRY = env.dict("SMS_BACKEND_OF_COUNTRY", default={})
 SMS_OUTBOX = Path(env.str("SMS_OUTBOX", default=str(BASE_DIR / ".local" / "sms.jsonl")))
+# The account, an API key of it (or the account again, with its token), and what texts come from: a
+# number, a name, or the id MG... of a Messaging Service.
+SMS_TWILIO_ACCOUNT = env.str("SMS_TWILIO_ACCOUNT", default="")
+SMS_TWILIO_KEY = env.str("SMS_TWILIO_KEY", default="")
+SMS_TWILIO_SECRET = env.str("SMS_TWILIO_SECRET", default="")
+SMS_TWILIO_SENDER = env.str("SMS_TWILIO_SENDER", default="")
+SMS_TWILIO_URL = env.str("SMS_TWILIO_URL", default="https://api.twilio.com")
+# An access key that may do sns:Publish and nothing else.
+SMS_SNS_REGION = env.str("SMS_SNS_REGION", default="")
+SMS_SNS_KEY_ID = env.str("SMS_SNS_KEY_ID", default="")
+SMS_SNS_SECRET = env.str("SMS_SNS_SECRET", default="")
+SMS_SNS_URL = env.str("SMS_SNS_URL", default="")
+SMS_MSG91_KEY = env.str("SMS_MSG91_KEY", default="")
+# Registered with the variables otp and minutes.
+SMS_MSG91_TEMPLATE = env.str("SMS_MSG91_TEMPLATE", default="")
+SMS_MSG91_URL = env.str("SMS_MSG91_URL", default="https://control.msg91.com")
 
 # --- Chain ---------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import orjson
 from django.conf import settings
 
-from accounts.sms import SmsRefused
+from accounts.sms import Message, SmsRefused
 
 
 class FileOutbox:
@@ -14,9 +14,9 @@ class FileOutbox:
     A line goes out in a single write in append mode, so that lines of several processes never mix.
     """
 
-    def send(self, phone: str, text: str) -> None:
+    def send(self, message: Message) -> None:
         line = orjson.dumps(
-            {"at": datetime.now(UTC), "phone": phone, "text": text},
+            {"at": datetime.now(UTC), "phone": message.phone, "text": message.text},
             option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE,
         )
         path = Path(settings.SMS_OUTBOX)

@@ -184,7 +184,7 @@ def test_sandbox_does_not_wait(settings):
 @pytest.mark.django_db
 def test_linking_says_when_and_doing_it_again_does_not():
     gamer = GamerFactory.create()
-    phone = Phone(e164="+12025550143", prefix="+12025550")
+    phone = Phone(e164="+12025550143", prefix="+12025550", country="US")
 
     with transaction.atomic():
         linking.link(gamer=gamer, phone=phone, now=NOON)
