@@ -7,6 +7,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import sms
 from accounts.models import Gamer, OtpRequest
 from accounts.sms.outbox import FileOutbox
 from accounts.tests.api import GameClient, error_body
@@ -169,10 +170,12 @@ def test_key_is_held_while_its_call_runs_and_free_when_that_dies():
 
 
 def test_each_sms_is_one_line_of_the_outbox(outbox):
-    all_at_once([partial(FileOutbox().send, f"+1202555{n:04d}", "ü" * 500) for n in range(16)])
+    sent = [sms.Message(phone=f"+1202555{n:04d}", code="9" * 6, minutes=5) for n in range(16)]
+
+    all_at_once([partial(FileOutbox().send, message) for message in sent])
 
     lines = [orjson.loads(line) for line in outbox.read_bytes().splitlines()]
     assert sorted(line["phone"] for line in lines) == [f"+1202555{n:04d}" for n in range(16)]
-    assert {line["text"] for line in lines} == {"ü" * 500}
+    assert {line["text"] for line in lines} == {sent[0].text}
     assert all(set(line) == {"at", "phone", "text"} for line in lines)
     assert outbox.stat().st_mode & 0o777 == 0o600
