@@ -119,7 +119,8 @@ APPLICATION_GRANTS = {
         " granted, already_granted, refused, done_at)"
     ),
     "tournaments_resultrecord": "SELECT, INSERT",
-    "django_admin_log": "SELECT, INSERT",
+    "common_staffact": "SELECT, INSERT",
+    "django_admin_log": "SELECT",
     "django_migrations": "SELECT",
 }
 

@@ -4,11 +4,13 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 
+from kgen.common.admin import AuditedAdmin
+
 admin.site.unregister(User)
 
 
 @admin.register(User)
-class StaffAdmin(UserAdmin):  # type: ignore[type-arg]  # not subscriptable at run time
+class StaffAdmin(AuditedAdmin[User], UserAdmin):  # type: ignore[type-arg]  # not subscriptable
     """Staff get their rights from a group: nobody is made a superuser by a click."""
 
     list_display = ["username", "first_name", "last_name", "is_active", "last_login"]

@@ -1,7 +1,6 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.test import Client
@@ -22,6 +21,7 @@ from accounts.tests.factories import (
 )
 from accounts.tests.staff import PASSWORD, staff_client, staff_user
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 
 pytestmark = pytest.mark.django_db
 
@@ -275,7 +275,7 @@ def test_game_add_shows_credentials_that_work_once():
     assert (game.min_withdrawal, game.rake_percent) == (500, 20)
     assert secret in response.content.decode()
     assert secret not in page.content.decode()
-    assert LogEntry.objects.get().get_change_message() == "Added."
+    assert StaffAct.objects.get().line() == "Made"
 
 
 def test_game_add_refuses_a_name_that_is_taken():
@@ -321,7 +321,7 @@ def test_game_settings_change_only_with_a_reason():
     assert without.context["adminform"].form.errors == {"reason": ["Say why you change it."]}
     assert (before, game.min_withdrawal) == (1000, 300)
     assert (
-        LogEntry.objects.get().get_change_message()
+        StaffAct.objects.get().line()
         == "Changed min_withdrawal, rate_limit, gamer_event_rate: agreed with the studio"
     )
 
@@ -336,7 +336,7 @@ def test_second_secret_is_shown_once_and_both_work():
     second = response.context["secret"]
     clients.authenticate(client_id=new.game.client_id, client_secret=new.secret)
     clients.authenticate(client_id=new.game.client_id, client_secret=second)
-    assert LogEntry.objects.get().get_change_message() == "Add a second secret: rotation"
+    assert StaffAct.objects.get().line() == "Add a second secret: rotation"
     assert second not in str(response.cookies)
 
 
@@ -507,7 +507,7 @@ def test_block_and_unblock_need_a_reason_and_are_logged():
 
     gamer.refresh_from_db()
     assert (without_reason, blocked, gamer.is_blocked) == (False, True, False)
-    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+    assert [entry.line() for entry in StaffAct.objects.order_by("pk")] == [
         "Block: plays with a bot",
         "Unblock: cleared",
     ]

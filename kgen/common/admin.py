@@ -30,6 +30,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from kgen.common import audit
 from kgen.common.errors import Refusal
 
 OPERATORS = "Operators"
@@ -255,6 +256,10 @@ class Act(Generic[M]):
     def perform(self, request: HttpRequest, row: M, data: dict[str, Any]) -> Done:
         raise NotImplementedError
 
+    def state(self, row: M) -> dict[str, Any]:
+        """What the history compares: the row itself, or what else the act changes."""
+        return audit.state_of(row)
+
 
 _acts: dict[type[Model], list[Act[Any]]] = {}
 
@@ -281,7 +286,51 @@ class CappedPaginator(Paginator):  # type: ignore[type-arg]  # not subscriptable
         return rows.order_by()[:LONGEST_LIST].count()
 
 
-class ConsoleAdmin(ModelAdmin[M]):
+class AuditedAdmin(ModelAdmin[M]):
+    """A page whose every saved form is written down, in the transaction that saves it."""
+
+    def state_of(self, row: Model) -> dict[str, Any]:
+        return audit.state_of(row)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        if request.method != "POST":
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        with transaction.atomic():
+            row = self.get_object(request, unquote(object_id)) if object_id else None
+            before = self.state_of(row) if row is not None else {}
+            request.state_before = before  # type: ignore[attr-defined]  # a plain attribute of ours
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> Any:
+        changed = ", ".join(name for name in form.changed_data if name != "reason")
+        return {
+            "label": "Made" if add else f"Changed {changed}",
+            "reason": form.cleaned_data.get("reason") or "",
+        }
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        audit.record(name="add", row=obj, after=self.state_of(obj), request=request, **message)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        before = getattr(request, "state_before", {})
+        after = self.state_of(obj)
+        audit.record(name="change", row=obj, before=before, after=after, request=request, **message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[M]) -> Any:
+        for row in queryset:
+            before = self.state_of(row)
+            audit.record(name="delete", label="Deleted", row=row, before=before, request=request)
+
+
+class ConsoleAdmin(AuditedAdmin[M]):
     """A page of the console, with its panels and acts, and with who may do what on it."""
 
     # Of view, add, change and delete; each act names its own roles.
@@ -390,16 +439,6 @@ class ConsoleAdmin(ModelAdmin[M]):
     def panels(self) -> Sequence[_Panel]:
         return _panels.get(self.model, ())
 
-    def construct_change_message(
-        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
-    ) -> Any:
-        """The reason, where the form asks for one, beside what was changed."""
-        reason = form.cleaned_data.get("reason")
-        if not reason:
-            return super().construct_change_message(request, form, formsets, add)
-        changed = ", ".join(name for name in form.changed_data if name != "reason")
-        return f"{'Made' if add else f'Changed {changed}'}: {reason}"
-
     def title_of(self, row: M) -> str:
         """What the row's page is headed with."""
         return str(row)
@@ -422,8 +461,19 @@ class ConsoleAdmin(ModelAdmin[M]):
         if request.method == "POST" and form.is_valid():
             try:
                 with transaction.atomic():
+                    before = act.state(row)
                     done = act.perform(request, row, form.cleaned_data)
-                    self.log_change(request, row, _history_line(act.label, form.cleaned_data))
+                    details = dict(form.cleaned_data)
+                    audit.record(
+                        name=act.name,
+                        label=act.label,
+                        row=row,
+                        reason=details.pop("reason", ""),
+                        details=details,
+                        before=before,
+                        after=act.state(row),
+                        request=request,
+                    )
             except Refusal as refusal:
                 form.add_error(None, str(refusal))
             else:
@@ -472,16 +522,6 @@ class ReadOnlyAdmin(ConsoleAdmin[M]):
 
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False
-
-
-def _history_line(label: str, data: dict[str, Any]) -> str:
-    details = ", ".join(
-        f"{name.replace('_', ' ')} {value}"
-        for name, value in data.items()
-        if name != "reason" and value is not None
-    )
-    line = f"{label} ({details})" if details else label
-    return f"{line}: {data['reason']}" if data.get("reason") else line
 
 
 # --- Roles ---------------------------------------------------------------------------------------

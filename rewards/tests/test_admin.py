@@ -1,12 +1,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from accounts.tests.staff import staff_client
 from kgen.common.admin import OPERATORS, SUPPORT
 from kgen.common.identifiers import uuid7
+from kgen.common.models import StaffAct
 from rewards import granting
 from rewards.models import Reward
 from rewards.tests.factories import prize, promotion, winner
@@ -43,7 +43,7 @@ def test_grant_sets_a_reward_aside_and_is_logged(now):
     assert (reward.reference, reward.status) == ("ticket-77", "UNCLAIMED")
     assert claimable(gamer) == 1250
     assert (
-        LogEntry.objects.get().get_change_message()
+        StaffAct.objects.get().line()
         == "Grant a reward (amount 1250, source ACHIEVEMENT, reference ticket-77): lost a match"
     )
 
@@ -89,7 +89,7 @@ def test_grant_refuses_a_reference_used_before(now):
 
     assert response.context["form"].non_field_errors() == ["This reference names another reward."]
     assert claimable(gamer) == 5
-    assert LogEntry.objects.count() == 0
+    assert StaffAct.objects.count() == 0
 
 
 @pytest.mark.parametrize(

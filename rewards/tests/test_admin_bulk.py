@@ -1,13 +1,13 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
 from accounts.tests.factories import GameFactory
 from accounts.tests.staff import staff_client
 from kgen.common.admin import OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from rewards import expiring, tasks
 from rewards.models import BulkGrant, Reward
 from rewards.tests.factories import winner
@@ -71,7 +71,7 @@ def test_a_file_is_looked_at_then_granted_and_both_are_written_down():
     assert "2 of 2 rows: 2 granted, 0 granted before, 0 refused" in (
         operator.get(page(bulk_grant)).content.decode()
     )
-    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+    assert [entry.line() for entry in StaffAct.objects.order_by("pk")] == [
         "Made: spring",
         "Grant these rewards (skip refused False)",
     ]
@@ -136,7 +136,7 @@ def test_a_confirmed_file_is_not_confirmed_again(now):
     run_sweep()
 
     assert claimable(gamer) == 5
-    assert LogEntry.objects.count() == 1
+    assert StaffAct.objects.count() == 1
 
 
 def test_rows_are_shown_by_what_becomes_of_them_and_page_by_page(now):

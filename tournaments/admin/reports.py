@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from kgen.common import audit
 from kgen.common.admin import ConsoleAdmin, Table, badge, duration, kcash, link, moment, panel
 from kgen.common.spreadsheets import Cell, csv_lines
 from tournaments import reports
@@ -49,7 +50,7 @@ def urls_of(page: ConsoleAdmin[Tournament]) -> list[URLPattern]:
 
     def export(request: HttpRequest, object_id: str) -> HttpResponseBase:
         tournament = tournament_of(request, object_id)
-        page.log_change(request, tournament, "Exported the report")
+        audit.record(name="export", label="Exported the report", row=tournament, request=request)
         report = reports.report_of(tournament=tournament, now=timezone.now())
         response = StreamingHttpResponse(
             csv_lines(CSV_HEADER, _cells(tournament, report)),

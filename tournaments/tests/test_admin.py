@@ -2,7 +2,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -10,6 +9,7 @@ from django.utils import timezone
 from accounts.tests.factories import GameFactory
 from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from tournaments import cancelling, joining, tickets
 from tournaments.admin.tournaments import next_start
 from tournaments.models import Participation, Tournament
@@ -89,7 +89,7 @@ def test_add_makes_a_draft_in_the_usual_rhythm(now):
     assert tournament.lobby_at == starts_at - timedelta(minutes=1)
     assert tournament.locks_at == starts_at + timedelta(hours=24) - timedelta(minutes=2)
     assert tournament.ends_at == starts_at + timedelta(hours=24)
-    assert LogEntry.objects.get().get_change_message() == "Added."
+    assert StaffAct.objects.get().line() == "Made"
 
 
 def test_add_keeps_the_times_that_are_given(now):
@@ -228,7 +228,7 @@ def test_publish_shows_the_tournament_to_gamers_and_is_logged(now):
     draft.refresh_from_db()
     assert "Entry fee (10 KCash), seats and times are fixed from then on." in asked.content.decode()
     assert draft.phase == "PUBLISHED"
-    assert LogEntry.objects.get().get_change_message() == "Publish: as planned"
+    assert StaffAct.objects.get().line() == "Publish: as planned"
 
 
 def test_publish_twice_is_not_possible(now):
@@ -283,7 +283,7 @@ def test_cancel_calls_the_tournament_off_and_is_logged(now):
 
     tournament.refresh_from_db()
     assert (tournament.phase, tournament.cancelled_at) == ("CANCELLED", now)
-    assert LogEntry.objects.get().get_change_message() == "Cancel and refund: server trouble"
+    assert StaffAct.objects.get().line() == "Cancel and refund: server trouble"
 
 
 def test_settle_is_offered_only_when_it_is_due(now):
@@ -307,7 +307,7 @@ def test_settle_pays_the_pool_out(now):
 
     tournament.refresh_from_db()
     assert (tournament.phase, tournament.settled_pool) == ("COMPLETED", 17)
-    assert LogEntry.objects.get().get_change_message() == "Settle now: the worker is down"
+    assert StaffAct.objects.get().line() == "Settle now: the worker is down"
 
 
 # --- Reading -------------------------------------------------------------------------------------

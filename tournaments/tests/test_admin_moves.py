@@ -1,12 +1,12 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from accounts.tests.factories import GameFactory
 from accounts.tests.staff import staff_client
 from kgen.common.admin import OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from tournaments import cancelling, lifecycle
 from tournaments.admin.tournaments import next_start
 from tournaments.models import Setback, Tournament
@@ -59,7 +59,7 @@ def test_scores_are_paused_and_resumed_with_a_reason(now):
     operator.post(page(tournament, "resume_scores"), {"reason": "mended"})
     tournament.refresh_from_db()
     assert tournament.scores_paused_at is None
-    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+    assert [entry.line() for entry in StaffAct.objects.order_by("pk")] == [
         "Pause scores: a bug in the game",
         "Resume scores: mended",
     ]
@@ -101,7 +101,7 @@ def test_end_now_tells_what_becomes_of_late_scores(now, is_sandbox, sentence):
     assert sentence in asked
     tournament.refresh_from_db()
     assert tournament.ends_at == now
-    assert LogEntry.objects.get().get_change_message() == "End now: the servers go down"
+    assert StaffAct.objects.get().line() == "End now: the servers go down"
 
 
 def test_a_clone_is_drafted_at_the_next_start_that_is_offered(now):

@@ -1,11 +1,11 @@
 """The console's pages of scores held back, of who is disqualified, and of results."""
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from tournaments import settling
 from tournaments.lifecycle import Rules
 from tournaments.models import Participation, QuarantinedScore
@@ -56,7 +56,7 @@ def test_operator_decides_with_a_reason(now, act, score, state):
     assert (waiting.state, waiting.decision_reason) == (state, "seen the match")
     assert waiting.decided_by
     assert Participation.objects.get().score == score
-    assert "seen the match" in LogEntry.objects.get().get_change_message()
+    assert "seen the match" in StaffAct.objects.get().line()
 
 
 def test_others_may_not_decide(now):

@@ -2,12 +2,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import time_machine
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from accounts.tests.factories import GameFactory
 from accounts.tests.staff import staff_client
 from kgen.common.admin import OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from tournaments import series
 from tournaments.models import Series
 from tournaments.tests.test_series import NOON, series_of
@@ -101,7 +101,7 @@ def test_the_dates_are_shown_before_anything_is_saved():
     assert response["Location"] == page(one)
     assert (one.game, one.rule, one.publishes) == (game, "FREQ=DAILY", True)
     assert one.next_at == datetime(2026, 11, 22, 14, 30, tzinfo=UTC)
-    assert LogEntry.objects.get().get_change_message() == "Added."
+    assert StaffAct.objects.get().line() == "Made"
 
 
 def test_saving_without_having_seen_the_dates_shows_them_first():
@@ -233,7 +233,7 @@ def test_a_series_is_stopped_and_started_again_with_a_reason():
     one.refresh_from_db()
     assert one.is_active
     assert asked[1:] == NEXT_FIVE
-    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+    assert [entry.line() for entry in StaffAct.objects.order_by("pk")] == [
         "Stop: season is over",
         "Start again: a new season",
     ]

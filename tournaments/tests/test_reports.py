@@ -2,11 +2,11 @@ import csv
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from tournaments import cancelling, joining, reports, settling
 from tournaments.lifecycle import Rules
 from tournaments.models import Participation
@@ -300,7 +300,7 @@ def test_export_has_every_number_and_no_formula(now):
     assert response["Content-Disposition"] == (
         f'attachment; filename="report-{tournament.uid}.csv"'
     )
-    assert LogEntry.objects.get().get_change_message() == "Exported the report"
+    assert StaffAct.objects.get().line() == "Exported the report"
 
 
 @pytest.mark.parametrize("entrants", [1, 3])

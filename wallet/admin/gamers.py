@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from django.contrib.admin.models import LogEntry
 from django.db.models import Q
 from django.http import HttpRequest
 
 from accounts.admin.gamers import sessions_of_gamer
 from accounts.models import Gamer, OtpRequest
 from kgen.common.admin import Table, kcash, link, mask_phone, moment, panel, short
+from kgen.common.models import StaffAct
 from wallet import ledger
 from wallet.admin import freezing
 from wallet.admin.cells import NEWEST
@@ -90,22 +90,18 @@ def link_of_wallet(request: HttpRequest, wallet: Wallet) -> Table:
 
 @panel(Wallet, "What staff did", order=80)
 def acts_on_wallet(request: HttpRequest, wallet: Wallet) -> Table:
-    chosen = Q(content_type__app_label="wallet", content_type__model="wallet", object_id=wallet.pk)
+    chosen = Q(object_type="wallet.wallet", object_pk=str(wallet.pk))
     if request.user.has_perm(OF_THE_GAMER):
-        chosen |= Q(
-            content_type__app_label="accounts",
-            content_type__model="gamer",
-            object_id=wallet.gamer_id,
-        )
-    newest = LogEntry.objects.filter(chosen).select_related("user", "content_type")
+        chosen |= Q(object_type="accounts.gamer", object_pk=str(wallet.gamer_id))
+    newest = StaffAct.objects.filter(chosen)
     return Table(
         columns=["When", "Who", "To the", "What, and why"],
         rows=[
             (
-                moment(entry.action_time),
-                entry.user.get_username(),
-                entry.content_type.name if entry.content_type else "-",
-                entry.get_change_message(),
+                moment(entry.at),
+                entry.by_name,
+                entry.object_type.partition(".")[2],
+                entry.line(),
             )
             for entry in newest.order_by("-pk")[:NEWEST]
         ],

@@ -12,6 +12,7 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from kgen.common import audit
 from kgen.common.admin import (
     ReadOnlyAdmin,
     Table,
@@ -82,8 +83,13 @@ class WalletAdmin(ReadOnlyAdmin[Wallet]):
             self.message_user(request, "Not exported: see the filter.", level=messages.ERROR)
             page = reverse("admin:wallet_wallet_change", args=[wallet.pk])
             return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}#timeline")
-        chosen = ", ".join(f"{name} {value}" for name, value in form.query.items())
-        self.log_change(request, wallet, f"Exported the timeline ({chosen or 'all of it'})")
+        audit.record(
+            name="export",
+            label="Exported the timeline",
+            row=wallet,
+            details=form.query or {"days": "all of it"},
+            request=request,
+        )
         return export_of(wallet, form.wanted)
 
     @admin.display(description="state")

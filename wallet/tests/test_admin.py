@@ -4,7 +4,6 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
@@ -12,6 +11,7 @@ from accounts.tests.factories import GamerFactory, KgenAccountFactory
 from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
 from kgen.common.identifiers import uuid7
+from kgen.common.models import StaffAct
 from wallet import ledger, reversals, tasks, welcome_bonus
 from wallet.admin.ledger import TRANSFERS_PER_PAGE
 from wallet.models import (
@@ -448,7 +448,7 @@ def test_finance_pauses_and_resumes_with_a_reason():
 
     switch.refresh_from_db()
     assert (switch.is_paused, switch.reason) == (False, "counted")
-    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
+    assert [entry.line() for entry in StaffAct.objects.order_by("pk")] == [
         "Pause payouts: count",
         "Resume payouts: counted",
     ]

@@ -2,7 +2,6 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
@@ -10,6 +9,7 @@ from django.utils import timezone
 from accounts.models import Game
 from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from wallet import ledger
 from wallet.models import Approval, Payout
 from wallet.tests.limiting import SETTLEMENT, linked_wallet, withdraw
@@ -92,7 +92,7 @@ def test_finance_sees_what_will_happen_and_approves_with_a_reason(finance):
     assert without.context["form"].errors == {"reason": ["This field is required."]}
     assert (after_nothing, state(payout)) == ("AWAITING_APPROVAL", "PENDING")
     assert Approval.objects.get().reason == "known gamer"
-    assert LogEntry.objects.get().get_change_message() == "Approve: known gamer"
+    assert StaffAct.objects.get().line() == "Approve: known gamer"
 
 
 def test_a_large_one_takes_two_of_finance(finance):
@@ -111,7 +111,7 @@ def test_a_large_one_takes_two_of_finance(finance):
     ]
     assert (after_one, state(payout)) == ("AWAITING_APPROVAL", "PENDING")
     assert "approved and on its way" in text(second.content.decode())
-    assert Approval.objects.count() == LogEntry.objects.count() == 2
+    assert Approval.objects.count() == StaffAct.objects.count() == 2
 
 
 @pytest.mark.parametrize("role", [SUPPORT, OPERATORS])
@@ -137,7 +137,7 @@ def test_nobody_approves_their_own(finance):
     assert response.context["form"].non_field_errors() == [
         "This is your own withdrawal; somebody else has to approve it."
     ]
-    assert (state(payout), LogEntry.objects.count()) == ("AWAITING_APPROVAL", 0)
+    assert (state(payout), StaffAct.objects.count()) == ("AWAITING_APPROVAL", 0)
 
 
 def test_what_does_not_wait_cannot_be_approved(finance):
@@ -199,9 +199,7 @@ def test_finance_sets_the_limit_of_a_game(finance):
 
     game.refresh_from_db()
     assert game.auto_approve_limit == 800
-    assert (
-        LogEntry.objects.get().get_change_message() == "Limit withdrawals (limit 800): new studio"
-    )
+    assert StaffAct.objects.get().line() == "Limit withdrawals (limit 800): new studio"
 
 
 @pytest.mark.parametrize("limit", ["-1", "", "1.5", str(2**53)])

@@ -1,11 +1,11 @@
 import re
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 
 from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from wallet import ledger
 from wallet.ledger import Balances
 from wallet.models import Approval, Payout, WalletTransaction
@@ -68,9 +68,7 @@ def test_withdrawal_that_waits_for_approval_is_refused_by_voiding_it(finance):
     assert ledger.balances(payout.wallet_id) == Balances(0, 0, 6000, 0, 0, 0)
     assert "not possible any more" in text(too_late)
     assert not Approval.objects.exists()
-    assert [entry.get_change_message() for entry in LogEntry.objects.all()] == [
-        "Void: the gamer asked"
-    ]
+    assert [entry.line() for entry in StaffAct.objects.all()] == ["Void: the gamer asked"]
 
 
 def test_failed_withdrawal_is_void_when_the_chain_says_so(finance):
@@ -110,7 +108,7 @@ def test_failed_payout_is_tried_again_under_its_id(role):
     after = now(payout)
     assert "the last time because of: ERC20InsufficientBalance." in asked
     assert (after.state, after.tries, after.onchain_id) == ("PENDING", 0, payout.onchain_id)
-    assert LogEntry.objects.get().get_change_message() == "Try again: the gamer asked"
+    assert StaffAct.objects.get().line() == "Try again: the gamer asked"
 
 
 def test_only_what_failed_is_tried_again(finance):

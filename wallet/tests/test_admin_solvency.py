@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from wallet import chain_events
 from wallet.models import (
     ChainEvent,
@@ -186,7 +186,7 @@ def test_finance_explains_an_unknown_event(unknown):
     unknown.refresh_from_db()
     assert answer.status_code == 302
     assert unknown.explanation == "Seen by two"
-    assert LogEntry.objects.get().get_change_message() == "Explain: Seen by two"
+    assert StaffAct.objects.get().line() == "Explain: Seen by two"
 
 
 @pytest.mark.parametrize("role", [OPERATORS, SUPPORT])
@@ -256,9 +256,9 @@ def test_finance_resumes_a_lane_from_the_page_that_shows_it(stopped):
     assert f'<a href="{resume_page(stopped)}" class="dangerous">Resume the lane</a>' in offered
     assert "It was paused because: gas is low" in asked
     assert state_of(stopped) == (False, "", None)
-    entry = LogEntry.objects.get()
-    assert entry.get_edited_object() == stopped
-    assert entry.get_change_message() == "Resume the lane: filled"
+    entry = StaffAct.objects.get()
+    assert entry.object_pk == str(stopped.pk)
+    assert entry.line() == "Resume the lane: filled"
     assert finance.get(page(stopped)).context["acts"] == []
 
 
@@ -267,7 +267,7 @@ def test_without_a_reason_a_lane_stays_paused(stopped):
 
     assert answer.context["form"].errors == {"reason": ["This field is required."]}
     assert state_of(stopped) == (True, "gas is low", START)
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()
 
 
 @pytest.mark.parametrize("role", [OPERATORS, SUPPORT])
@@ -279,7 +279,7 @@ def test_others_see_a_lane_and_do_not_resume_it(stopped, role):
 
     assert (seen.status_code, seen.context["acts"], refused.status_code) == (200, [], 403)
     assert state_of(stopped) == (True, "gas is low", START)
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()
 
 
 def test_a_lane_that_is_on_is_not_resumed_twice(stopped):
@@ -290,4 +290,4 @@ def test_a_lane_that_is_on_is_not_resumed_twice(stopped):
     assert [str(one) for one in answer.context["messages"]] == [
         "“Resume the lane” is not possible any more."
     ]
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()

@@ -9,7 +9,6 @@ from typing import Any
 import psycopg2
 import pytest
 from django.conf import settings
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
@@ -19,6 +18,7 @@ from accounts.tests.api import GameClient
 from accounts.tests.staff import staff_client, staff_user
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
 from kgen.common.identifiers import uuid7
+from kgen.common.models import StaffAct
 from wallet import corrections, custody, freezing, ledger, reconciliation, transactions
 from wallet.corrections import AlreadyDecided, NotCorrectable, SamePerson
 from wallet.ledger import BadPosting, Balances, Bucket, InsufficientFunds, Kind, Leg
@@ -629,8 +629,8 @@ def test_support_asks_and_somebody_else_approves(support, role):
 
     assert (before, ledger.balances(wallet.pk).earned) == (10, 250)
     assert consequences[0] == f"Earned balance of {wallet.gamer}: 10 → 250 KCash, at once."
-    assert [entry.get_change_message() for entry in LogEntry.objects.order_by("pk")] == [
-        "Correct balance (bucket earned, direction CREDIT, amount 240): prize of a lost score",
+    assert [entry.line() for entry in StaffAct.objects.order_by("pk")] == [
+        "Correct balance (amount 240, bucket earned, direction CREDIT): prize of a lost score",
         "Approve: seen the score",
     ]
 
@@ -649,7 +649,7 @@ def test_whoever_asked_is_told_who_may_decide(support, act):
     ]
     assert kept() == before
     assert ledger.balances(wallet.pk).earned == 10
-    assert LogEntry.objects.count() == 1
+    assert StaffAct.objects.count() == 1
 
 
 def test_superuser_is_one_person_too(support):
@@ -700,7 +700,7 @@ def test_correction_that_is_none_is_asked_for_again(support, changed):
 
     assert (answer.status_code, bool(answer.context["form"].errors)) == (200, True)
     assert kept() == []
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()
 
 
 @pytest.mark.django_db

@@ -6,7 +6,6 @@ from datetime import timedelta
 from io import StringIO
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
@@ -15,6 +14,7 @@ from django.utils import timezone
 
 from accounts.tests.staff import staff_user
 from kgen.common.admin import FINANCE, SUPPORT
+from kgen.common.models import StaffAct
 from wallet import drift, ledger, reconciliation, tasks
 from wallet.ledger import Bucket
 from wallet.models import PayoutSwitch, ReconciliationRun, WalletTransaction
@@ -314,9 +314,9 @@ def test_finance_resumes_with_a_reason_that_is_kept(db):
         user.username,
         "counted again",
     )
-    entry = LogEntry.objects.get()
-    assert (entry.user, entry.get_edited_object()) == (user, switch)
-    assert entry.get_change_message() == "Resume payouts: counted again"
+    entry = StaffAct.objects.get()
+    assert (entry.by, entry.object_pk) == (user, str(switch.pk))
+    assert entry.line() == "Resume payouts: counted again"
 
 
 @pytest.mark.parametrize(("role", "reason"), [(SUPPORT, "counted again"), (FINANCE, " ")])
@@ -328,7 +328,7 @@ def test_others_and_the_unexplained_are_refused(db, role, reason):
         resume(user, reason)
 
     assert is_paused()
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()
 
 
 def test_payouts_that_are_on_are_not_resumed(db):
@@ -337,4 +337,4 @@ def test_payouts_that_are_on_are_not_resumed(db):
     with pytest.raises(CommandError, match="that state already"):
         resume(user)
 
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()

@@ -8,7 +8,6 @@ from typing import Any
 import psycopg2
 import pytest
 import time_machine
-from django.contrib.admin.models import LogEntry
 from django.db import DatabaseError, IntegrityError, transaction
 from django.urls import reverse
 
@@ -18,6 +17,7 @@ from accounts.tests.staff import staff_client
 from accounts.tests.threads import wait_until_blocked
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
 from kgen.common.identifiers import uuid7
+from kgen.common.models import StaffAct
 from wallet import claims, freezing, ledger, withdrawals
 from wallet.freezing import AlreadyFrozen, ExpiryNotAhead, NotFrozen, WalletFrozen
 from wallet.models import Wallet, WalletFreeze, WalletTransaction
@@ -501,7 +501,7 @@ def test_support_freezes_with_reason_and_expiry(support, asked, until, logged):
         until,
     )
     assert made.frozen_by.startswith("support-")
-    assert LogEntry.objects.get().get_change_message() == f"Freeze ({logged}): stolen phone"
+    assert StaffAct.objects.get().line() == f"Freeze ({logged}): stolen phone"
 
 
 @pytest.mark.parametrize(
@@ -527,7 +527,7 @@ def test_freeze_that_says_too_little_is_asked_for_again(support, asked):
     form = answer.context["form"]
     assert (answer.status_code, bool(form.errors)) == (200, True)
     assert not WalletFreeze.objects.exists()
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()
 
 
 def test_support_unfreezes_with_a_reason(support):
@@ -542,7 +542,7 @@ def test_support_unfreezes_with_a_reason(support):
     assert still_frozen
     (lifted,) = history(wallet)
     assert (lifted["lifted_at"], lifted["lift_reason"]) == (NOW + HOUR, "phone is back")
-    assert LogEntry.objects.get().get_change_message() == "Unfreeze: phone is back"
+    assert StaffAct.objects.get().line() == "Unfreeze: phone is back"
 
 
 def test_only_the_act_that_is_possible_is_offered(support):

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import pytest
 from coincurve import PrivateKey
-from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.transaction import atomic
@@ -17,6 +16,7 @@ from web3 import Web3
 
 from accounts.tests.staff import staff_user
 from kgen.common.admin import FINANCE, SUPPORT
+from kgen.common.models import StaffAct
 from wallet import custody, ledger, reconciliation, tasks, withdrawals
 from wallet.addresses import address_of
 from wallet.models import Operator, Payout, Permit, Slot, SlotItem, Wallet, WalletTransaction
@@ -493,9 +493,9 @@ def test_finance_resumes_a_lane_with_a_reason_that_is_kept(stopped):
 
     stopped.refresh_from_db()
     assert (stopped.is_paused, stopped.pause_reason, stopped.paused_at) == (False, "", None)
-    entry = LogEntry.objects.get()
-    assert (entry.user, entry.get_edited_object()) == (user, stopped)
-    assert entry.get_change_message() == "Resume the lane: its key is safe"
+    entry = StaffAct.objects.get()
+    assert (entry.by, entry.object_pk) == (user, str(stopped.pk))
+    assert entry.line() == "Resume the lane: its key is safe"
 
 
 @pytest.mark.parametrize(("role", "reason"), [(SUPPORT, "its key is safe"), (FINANCE, " ")])
@@ -505,7 +505,7 @@ def test_others_and_the_unexplained_do_not_resume_a_lane(stopped, role, reason):
 
     stopped.refresh_from_db()
     assert stopped.is_paused
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()
 
 
 def test_a_lane_that_is_on_or_unknown_is_not_resumed(stopped):
@@ -518,4 +518,4 @@ def test_a_lane_that_is_on_or_unknown_is_not_resumed(stopped):
         resume(user, Operator(address="0x" + "0b" * 20))
     with pytest.raises(LaneNotPaused):
         lanes.resume(operator_id=stopped.pk, by="sam", reason="gas")
-    assert not LogEntry.objects.exists()
+    assert not StaffAct.objects.exists()

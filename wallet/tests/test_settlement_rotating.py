@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings as django_settings
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from eth_account import Account
 
+from kgen.common.models import StaffAct
 from wallet import ledger, reconciliation
 from wallet.models import Payout, Permit, Slot
 from wallet.settlement import rotating, voiding
@@ -215,9 +215,9 @@ def test_the_command_is_for_somebody_who_may_and_is_written_down(
 
     assert capsys.readouterr().out == f"1 payouts now wait for {new_address}, 0 for a person.\n"
     assert payout_of(bonus).settlement_address == new_address
-    entry = LogEntry.objects.get()
-    assert (entry.user.username, entry.object_id) == ("chief", str(payout_of(bonus).pk))
-    assert entry.get_change_message() == f"Rehomed from {old_address}: new caps"
+    entry = StaffAct.objects.get()
+    assert (entry.by_name, entry.object_pk) == ("chief", str(payout_of(bonus).pk))
+    assert entry.line() == f"Rehomed from {old_address}: new caps"
 
 
 # --- A new float wallet as well ------------------------------------------------------------------

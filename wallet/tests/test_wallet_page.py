@@ -7,7 +7,6 @@ from datetime import timedelta
 from urllib.parse import parse_qsl
 
 import pytest
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
@@ -16,6 +15,7 @@ from accounts.models import Session
 from accounts.tests.factories import GamerFactory, KgenAccountFactory
 from accounts.tests.staff import staff_client
 from kgen.common.admin import FINANCE, OPERATORS, SUPPORT
+from kgen.common.models import StaffAct
 from wallet import ledger
 from wallet.admin.timeline import CSV_HEADER, LINES_PER_PAGE
 from wallet.models import Payout
@@ -266,12 +266,12 @@ def test_export_has_what_was_chosen_and_is_written_down(support, life):
     assert [row[2:5] for row in rows_of(response)[1:]] == [
         ["10 KCash entry fee for Daily Carrom, from bonus", "-10", "-10"]
     ]
-    entry = LogEntry.objects.get()
-    assert entry.get_change_message() == "Exported the timeline (kind fees, since 2020-01-01)"
-    assert (entry.user.username[:7], entry.object_id) == ("support", str(life.wallet.pk))
+    entry = StaffAct.objects.get()
+    assert entry.line() == "Exported the timeline (kind fees, since 2020-01-01)"
+    assert (entry.by_name[:7], entry.object_pk) == ("support", str(life.wallet.pk))
     did = texts(panels(support, life.wallet)["What staff did"])
     assert [row[1:] for row in did] == [
-        [entry.user.username, "wallet", "Exported the timeline (kind fees, since 2020-01-01)"]
+        [entry.by_name, "wallet", "Exported the timeline (kind fees, since 2020-01-01)"]
     ]
 
 
@@ -279,7 +279,7 @@ def test_export_of_a_wrong_choice_goes_back_to_it(support, life):
     response = support.get(export(life), {"until": "x"})
 
     assert response["Location"] == f"{page(life.wallet)}?until=x#timeline"
-    assert LogEntry.objects.count() == 0
+    assert StaffAct.objects.count() == 0
 
 
 def test_nobody_exports_what_they_may_not_see(support, life):
@@ -290,7 +290,7 @@ def test_nobody_exports_what_they_may_not_see(support, life):
     assert nobody.get(page(life.wallet)).status_code == 403
     assert nobody.get(export(life)).status_code == 403
     assert stranger.get(export(life)).status_code == 302  # to the login
-    assert LogEntry.objects.count() == 0
+    assert StaffAct.objects.count() == 0
 
 
 def test_export_of_no_wallet_is_not_found(support, life):

@@ -28,7 +28,7 @@ def test_the_audit_trail_is_append_only() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT privilege_type FROM information_schema.table_privileges"
-            " WHERE grantee = current_user AND table_name = 'django_admin_log' ORDER BY 1"
+            " WHERE grantee = current_user AND table_name = 'common_staffact' ORDER BY 1"
         )
 
         assert cursor.fetchall() == [("INSERT",), ("SELECT",)]

@@ -3,12 +3,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
+from kgen.common import audit
 from kgen.common.errors import Refusal
 from wallet.settlement import rotating
 from wallet.settlement.chain import ChainUnavailable, connect
@@ -61,10 +61,10 @@ class Command(BaseCommand):
         self, rehomed: rotating.Rehomed, who: User, old_address: str, reason: str
     ) -> None:
         told = (
-            (rehomed.moved, f"Rehomed from {old_address}: {reason}"),
-            (rehomed.known_there, f"Not rehomed, since {old_address} knows it: {reason}"),
+            (rehomed.moved, f"Rehomed from {old_address}"),
+            (rehomed.known_there, f"Not rehomed, since {old_address} knows it"),
         )
-        for payouts, message in told:
+        for payouts, label in told:
             for payout in payouts:
-                LogEntry.objects.log_actions(who.pk, [payout], CHANGE, message, single_object=True)
+                audit.record(name="rehome", label=label, row=payout, by=who, reason=reason)
         logger.warning("%s rehomed %s payouts: %s", who.username, len(rehomed.moved), reason)

@@ -3,11 +3,11 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 
+from kgen.common import audit
 from wallet.models import Operator
 from wallet.settlement import lanes
 
@@ -39,7 +39,5 @@ class Command(BaseCommand):
             lanes.resume(operator_id=lane.pk, by=who.username, reason=reason)
         except lanes.LaneNotPaused as refusal:
             raise CommandError(str(refusal)) from refusal
-        LogEntry.objects.log_actions(
-            who.pk, [lane], CHANGE, f"Resume the lane: {reason}", single_object=True
-        )
+        audit.record(name="resume", label="Resume the lane", row=lane, by=who, reason=reason)
         self.stdout.write(f"Lane {lane.address} is on.")

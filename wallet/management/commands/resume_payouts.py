@@ -2,12 +2,12 @@ import logging
 from argparse import ArgumentParser
 from typing import Any
 
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
+from kgen.common import audit
 from wallet.models import PayoutSwitch
 from wallet.settlement import pausing
 
@@ -35,12 +35,12 @@ class Command(BaseCommand):
             pausing.resume(reason=reason, by=who.username, now=timezone.now())
         except pausing.AlreadySo as refusal:
             raise CommandError(str(refusal)) from refusal
-        LogEntry.objects.log_actions(
-            who.pk,
-            [PayoutSwitch.objects.get()],
-            CHANGE,
-            f"Resume payouts: {reason}",
-            single_object=True,
+        audit.record(
+            name="resume",
+            label="Resume payouts",
+            row=PayoutSwitch.objects.get(),
+            by=who,
+            reason=reason,
         )
         logger.warning("Payouts were resumed by %s from the command line: %s", user, reason)
         self.stdout.write("Payouts are on.")
