@@ -1,6 +1,5 @@
 """What staff did: who, when, to what, what it changed, and why."""
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,6 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.db.models import BinaryField, Model
 from django.http import HttpRequest
 
+from kgen.common.client_address import client_address
 from kgen.common.models import StaffAct
 
 State = Mapping[str, Any]
@@ -49,6 +49,7 @@ def record(
     """
     who = by if by is not None else getattr(request, "user", None)
     user = who if isinstance(who, User) and who.pk else None
+    address = client_address(request) if request is not None else None
     old, new = _differences(before or {}, after or {})
     return StaffAct.objects.create(
         by=user,
@@ -66,16 +67,8 @@ def record(
         after=new,
         reason=reason,
         request_id=str(getattr(request, "request_id", "")),
-        address=address_of(request) if request is not None else None,
+        address=str(address) if address else None,
     )
-
-
-def address_of(request: HttpRequest) -> str | None:
-    """Where the request comes from, as the connection says and no header."""
-    try:
-        return str(ipaddress.ip_address(str(request.META.get("REMOTE_ADDR", ""))))
-    except ValueError:
-        return None  # over a Unix socket
 
 
 def _differences(before: State, after: State) -> tuple[dict[str, Any], dict[str, Any]]:

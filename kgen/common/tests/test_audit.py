@@ -22,7 +22,7 @@ def test_an_act_is_written_down_with_who_what_why_and_whence():
     user = User.objects.create_user("sam")
     user.groups.add(Group.objects.create(name="Support"))
     request = RequestFactory().post("/", REMOTE_ADDR="203.0.113.9")
-    request.user, request.request_id = user, "request-1"
+    vars(request).update(user=user, request_id="request-1")
     before = audit.state_of(user)
     User.objects.filter(pk=user.pk).update(first_name="Sam", email="sam@kgen.example")
 
@@ -37,8 +37,8 @@ def test_an_act_is_written_down_with_who_what_why_and_whence():
         request=request,
     )
 
-    kept = StaffAct.objects.values().get()
-    kept.pop("id")
+    kept: dict = dict(StaffAct.objects.values().get())
+    del kept["id"]
     assert abs((kept.pop("at") - user.date_joined).total_seconds()) < 60
     assert kept == {
         "by_id": user.pk,
@@ -91,7 +91,7 @@ def test_the_application_rewrites_nothing(statement):
     with pytest.raises(DatabaseError) as refusal, transaction.atomic():
         connection.cursor().execute(statement)
 
-    assert refusal.value.__cause__.pgcode == "42501"  # insufficient_privilege
+    assert "permission denied" in str(refusal.value)
     assert StaffAct.objects.get().reason == "true"
 
 
