@@ -11,6 +11,8 @@ from django.db.models import Q
 from django.utils.text import slugify
 
 from accounts.models import Game, GameSecret
+from kgen.common import networks
+from kgen.common.client_address import Address
 from kgen.common.errors import Conflict, Unauthenticated
 
 # Two at a time: the new one is handed out while the old one still serves.
@@ -20,7 +22,8 @@ _LAST_USED_EXACTNESS = timedelta(hours=1)
 
 
 class ClientRefused(Unauthenticated):
-    """Missing, unknown or wrong client headers, or a disabled client (contract 0)."""
+    """Missing, unknown or wrong client headers, a disabled client, or a secret that is shown from
+    elsewhere than its game's networks (contract 0)."""
 
     message = "The client headers are missing or not valid."
 
@@ -31,6 +34,26 @@ class ClientRefused(Unauthenticated):
 class TooManySecrets(Conflict):
     code = "TOO_MANY_SECRETS"
     message = "Two secrets are in use; disable one first."
+
+
+class SecretNotInUse(Conflict):
+    code = "SECRET_NOT_IN_USE"
+    message = "That secret has ended already."
+
+
+class NoSecretToRotate(Conflict):
+    code = "NO_SECRET_TO_ROTATE"
+    message = "No secret is in use; add one."
+
+
+class ClientDisabled(Conflict):
+    code = "CLIENT_DISABLED"
+    message = "The client is disabled already."
+
+
+class ClientNotDisabled(Conflict):
+    code = "CLIENT_NOT_DISABLED"
+    message = "The client is not disabled."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,33 +102,95 @@ def add_secret(*, game: Game, now: datetime) -> str:
     Raises `TooManySecrets`.
     """
     with transaction.atomic():
-        Game.objects.select_for_update(no_key=True).get(pk=game.pk)
-        if game.secrets.filter(disabled_at=None).count() >= MOST_SECRETS:
+        _lock(game)
+        if game.secrets.valid_at(now).count() >= MOST_SECRETS:
             raise TooManySecrets
-        secret = secrets.token_urlsafe(32)
-        GameSecret.objects.create(game=game, secret_hash=hash_of(secret), created_at=now)
-    return secret
+        return _new_secret(game, now=now)
 
 
-def authenticate(*, client_id: str, client_secret: str) -> GameSecret:
-    """The secret that was shown, with its game. One query.
+def rotate_secret(*, game: Game, old_ends_at: datetime, now: datetime) -> str:
+    """Give a client a new secret and return it; the one in use ends by itself at `old_ends_at`.
+
+    Raises `NoSecretToRotate` or `TooManySecrets`.
+    """
+    with transaction.atomic():
+        _lock(game)
+        in_use = list(game.secrets.valid_at(now))
+        if not in_use:
+            raise NoSecretToRotate
+        if len(in_use) >= MOST_SECRETS:
+            raise TooManySecrets
+        game.secrets.filter(pk=in_use[0].pk).update(disabled_at=old_ends_at)
+        return _new_secret(game, now=now)
+
+
+def disable_secret(*, secret: GameSecret, now: datetime) -> None:
+    """End a secret at the next request, for good.
+
+    Raises `SecretNotInUse`.
+    """
+    ended = GameSecret.objects.valid_at(now).filter(pk=secret.pk).update(disabled_at=now)
+    if not ended:
+        raise SecretNotInUse
+
+
+def disable_client(*, game: Game) -> None:
+    """Refuse every call of this game's client from the next request on, sessions and all.
+
+    Raises `ClientDisabled`.
+    """
+    if not Game.objects.filter(pk=game.pk, is_active=True).update(is_active=False):
+        raise ClientDisabled
+
+
+def enable_client(*, game: Game) -> None:
+    """Take the client's calls again; sessions that have not run out go on.
+
+    Raises `ClientNotDisabled`.
+    """
+    if not Game.objects.filter(pk=game.pk, is_active=False).update(is_active=True):
+        raise ClientNotDisabled
+
+
+def authenticate(
+    *, client_id: str, client_secret: str, now: datetime, address: Address | None = None
+) -> GameSecret:
+    """The secret that was shown, with its game; `address` is where from. One query.
 
     Raises `ClientRefused`.
     """
-    if not client_id or not client_secret or not client_id.isascii() or "\x00" in client_id:
+    if not _may_be_an_id(client_id) or not client_secret:
         raise ClientRefused
     shown = hash_of(client_secret)
     # No secret is looked up by its hash: each candidate is compared, in the same time.
     valid = [
         secret
-        for secret in GameSecret.objects.select_related("game").filter(
-            game__client_id=client_id, game__is_active=True, disabled_at=None
-        )
+        for secret in GameSecret.objects.valid_at(now)
+        .select_related("game")
+        .filter(game__client_id=client_id, game__is_active=True)
         if compare_digest(secret.secret_hash, shown)
     ]
     if not valid:
         raise ClientRefused
+    allowed = valid[0].game.allowed_networks
+    if allowed and not networks.contain(allowed, address):
+        raise ClientRefused
     return valid[0]
+
+
+def of_device(*, client_id: str) -> Game:
+    """The game that a device names without a secret; its networks are of servers alone. One query.
+
+    Says nothing of the caller: only a gamer's token does. Raises `ClientRefused`.
+    """
+    game = None
+    if _may_be_an_id(client_id):
+        game = Game.objects.filter(
+            client_id=client_id, is_active=True, takes_device_calls=True
+        ).first()
+    if game is None:
+        raise ClientRefused
+    return game
 
 
 def note_use(*, secret: GameSecret, now: datetime) -> None:
@@ -120,3 +205,17 @@ def note_use(*, secret: GameSecret, now: datetime) -> None:
 def hash_of(secret: str) -> str:
     """What is kept of a secret or a token: at 256 random bits a fast hash is enough."""
     return sha256(secret.encode()).hexdigest()
+
+
+def _may_be_an_id(client_id: str) -> bool:
+    return bool(client_id) and client_id.isascii() and "\x00" not in client_id
+
+
+def _lock(game: Game) -> None:
+    Game.objects.select_for_update(no_key=True).get(pk=game.pk)
+
+
+def _new_secret(game: Game, *, now: datetime) -> str:
+    secret = secrets.token_urlsafe(32)
+    GameSecret.objects.create(game=game, secret_hash=hash_of(secret), created_at=now)
+    return secret

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from accounts.clients import ClientRefused, hash_of
 from accounts.models import Game, Gamer, Session, SessionToken
-from kgen.common.errors import Forbidden, Unauthenticated
+from kgen.common.errors import Conflict, Forbidden, Unauthenticated
 from kgen.common.transactions import requires_transaction
 
 # Until then a token that ran out is told apart from one that never was.
@@ -57,6 +57,11 @@ class GamerBlocked(Forbidden):
 
     def __init__(self) -> None:
         super().__init__(details={"reason": "ACCOUNT"})
+
+
+class SessionNotOpen(Conflict):
+    code = "SESSION_NOT_OPEN"
+    message = "That session has been ended already."
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,22 @@ def resume_all(
 def revoke(*, gamer: Gamer, now: datetime) -> int:
     """End every session of a gamer at the next request; return how many were open."""
     return Session.objects.filter(gamer=gamer, revoked_at=None).update(revoked_at=now)
+
+
+def revoke_one(*, session: Session, now: datetime) -> None:
+    """End one session at the next request.
+
+    Raises `SessionNotOpen`.
+    """
+    if not Session.objects.filter(pk=session.pk, revoked_at=None).update(revoked_at=now):
+        raise SessionNotOpen
+
+
+def revoke_all(*, game: Game, now: datetime) -> int:
+    """End every session of a game that has not run out; return how many were open."""
+    return Session.objects.filter(gamer__game=game, revoked_at=None, ends_at__gt=now).update(
+        revoked_at=now
+    )
 
 
 def forget_expired_tokens(*, now: datetime) -> int:

@@ -5,14 +5,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from django import forms
 from django.conf import settings
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from accounts import gamers, sessions
 from accounts.models import Gamer, OtpRequest, Session
 from kgen.common.admin import (
     OPERATORS,
@@ -20,6 +22,7 @@ from kgen.common.admin import (
     Act,
     Done,
     ReadOnlyAdmin,
+    ReasonForm,
     Table,
     act,
     badge,
@@ -221,7 +224,7 @@ class Block(Act[Gamer]):
         ]
 
     def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
-        Gamer.objects.filter(pk=gamer.pk).update(is_blocked=True)
+        gamers.block(gamer=gamer)
         return Done(f"Blocked: {gamer}.")
 
 
@@ -236,5 +239,48 @@ class Unblock(Act[Gamer]):
         return [f"{gamer} may play in {gamer.game} again at once."]
 
     def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
-        Gamer.objects.filter(pk=gamer.pk).update(is_blocked=False)
+        gamers.unblock(gamer=gamer)
         return Done(f"Unblocked: {gamer}.")
+
+
+class SessionChoice(forms.ModelChoiceField):  # type: ignore[type-arg]  # not subscriptable at run time
+    def label_from_instance(self, obj: Session) -> str:
+        return f"of {obj.started_at:%Y-%m-%d %H:%M} UTC, device {obj.device_id or '-'}"
+
+
+class EndSessionsForm(ReasonForm):
+    session = SessionChoice(Session.objects.none(), required=False, empty_label="all of them")
+    field_order = ["session", "reason"]
+
+    def __init__(self, data: QueryDict | None, *, gamer: Gamer) -> None:
+        super().__init__(data)
+        self.fields["session"].queryset = _open_sessions(gamer)  # type: ignore[attr-defined]
+
+
+@act(Gamer)
+class EndSessions(Act[Gamer]):
+    name, label, roles = "end_sessions", "End sessions", (SUPPORT,)
+    is_dangerous = True
+
+    def is_offered(self, gamer: Gamer) -> bool:
+        return _open_sessions(gamer).exists()
+
+    def form(self, gamer: Gamer, data: QueryDict | None) -> EndSessionsForm:
+        return EndSessionsForm(data, gamer=gamer)
+
+    def consequences(self, gamer: Gamer) -> list[str]:
+        return [
+            "From the next request on, the tokens of the session open nothing.",
+            f"The game's server may open a new one for {gamer}; blocking keeps the gamer out.",
+        ]
+
+    def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
+        now, session = timezone.now(), data["session"]
+        if session is None:
+            return Done(f"Ended {sessions.revoke(gamer=gamer, now=now)} sessions of {gamer}.")
+        sessions.revoke_one(session=session, now=now)
+        return Done(f"Ended one session of {gamer}.")
+
+
+def _open_sessions(gamer: Gamer) -> QuerySet[Session]:
+    return gamer.sessions.filter(revoked_at=None, ends_at__gt=timezone.now()).order_by("-id")

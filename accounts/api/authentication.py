@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from accounts import clients, sessions
 from accounts.models import Game, Gamer, GameSecret, Session
 from kgen.common.api.exceptions import InvalidRequest
+from kgen.common.client_address import client_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +35,38 @@ class GamerAuthentication(BaseAuthentication):
     """The game and a gamer's token: `request.auth` is the `Caller`."""
 
     def authenticate(self, request: Request) -> tuple[Gamer, Caller]:
-        game = _secret_of(request).game
+        game = _game_of(request)
         session = sessions.resume(game=game, token=token_of(request), now=timezone.now())
         return session.gamer, Caller(game=game, gamer=session.gamer, session=session)
 
 
+def _game_of(request: Request) -> Game:
+    """The game of the secret, or where none is shown the one that takes calls of devices."""
+    if _shown_secret(request):
+        return _secret_of(request).game
+    return clients.of_device(client_id=_client_id(request))
+
+
 def _secret_of(request: Request) -> GameSecret:
-    headers = request.headers
-    return clients.authenticate(
-        client_id=headers.get("x-clientID") or headers.get("x-client-id") or "",
-        client_secret=headers.get("x-clientSecret") or headers.get("x-client-secret") or "",
+    now = timezone.now()
+    secret = clients.authenticate(
+        client_id=_client_id(request),
+        client_secret=_shown_secret(request),
+        address=client_address(request._request),
+        now=now,
     )
+    clients.note_use(secret=secret, now=now)
+    return secret
+
+
+def _client_id(request: Request) -> str:
+    headers = request.headers
+    return headers.get("x-clientID") or headers.get("x-client-id") or ""
+
+
+def _shown_secret(request: Request) -> str:
+    headers = request.headers
+    return headers.get("x-clientSecret") or headers.get("x-client-secret") or ""
 
 
 def token_of(request: Request) -> str:

@@ -1,9 +1,12 @@
 import uuid
+from datetime import datetime
+from typing import Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 
+from kgen.common import networks
 from kgen.common.money import AmountField
 
 # Requests or events a second: beyond this a limit is a slip of the hand.
@@ -38,6 +41,12 @@ class Game(models.Model):
     rake_percent = models.PositiveSmallIntegerField(
         default=15, validators=[MaxValueValidator(100)], help_text="Of the stakes."
     )
+    # One network a line. From elsewhere the secret opens nothing; empty, it is good everywhere.
+    allowed_networks = models.TextField(
+        max_length=2000, blank=True, default="", validators=[networks.validate]
+    )
+    # Gamers' devices may call with `x-clientID` and a token alone (contract 7).
+    takes_device_calls = models.BooleanField(default=False)
     created_at = models.DateTimeField()
 
     class Meta:
@@ -60,6 +69,12 @@ class Game(models.Model):
         return self.name
 
 
+class GameSecretQuerySet(models.QuerySet["GameSecret"]):
+    def valid_at(self, now: datetime) -> Self:
+        """Those that still open the API; each may have its end ahead of it."""
+        return self.filter(Q(disabled_at=None) | Q(disabled_at__gt=now))
+
+
 class GameSecret(models.Model):
     """A secret of a game's client, of which only the hash is kept."""
 
@@ -67,7 +82,10 @@ class GameSecret(models.Model):
     secret_hash = models.CharField(max_length=64)
     created_at = models.DateTimeField()
     last_used_at = models.DateTimeField(null=True, blank=True)
+    # When it ended, or will: a secret that is replaced serves a while longer.
     disabled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = GameSecretQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"secret of {self.created_at:%Y-%m-%d}"

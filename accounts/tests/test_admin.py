@@ -177,8 +177,12 @@ def test_make_roles_gives_operators_exactly_their_permissions():
         "accounts.add_game",
         "accounts.add_secret_game",
         "accounts.change_game",
+        "accounts.disable_client_game",
         "accounts.disable_secret_game",
+        "accounts.enable_client_game",
+        "accounts.end_sessions_game",
         "accounts.grant_reward_gamer",
+        "accounts.rotate_secret_game",
         "rewards.add_bulkgrant",
         "rewards.confirm_bulkgrant",
         "tournaments.add_tournament",
@@ -207,6 +211,7 @@ def test_make_roles_gives_support_exactly_its_permissions():
 
     assert codenames(SUPPORT) == READING | {
         "accounts.block_gamer",
+        "accounts.end_sessions_gamer",
         "accounts.unblock_gamer",
         "tournaments.verify_tournament",
         "wallet.approve_correction",
@@ -270,7 +275,12 @@ def test_game_add_shows_credentials_that_work_once():
     game = Game.objects.get()
     secret = response.context["secret"]
     page = operator.get(reverse("admin:accounts_game_change", args=[game.pk]))
-    assert clients.authenticate(client_id=game.client_id, client_secret=secret).game == game
+    assert (
+        clients.authenticate(
+            client_id=game.client_id, client_secret=secret, now=timezone.now()
+        ).game
+        == game
+    )
     assert (game.name, game.game_uid) == ("Carrom", "carrom")
     assert (game.min_withdrawal, game.rake_percent) == (500, 20)
     assert secret in response.content.decode()
@@ -305,7 +315,8 @@ def test_game_settings_change_only_with_a_reason():
     page = reverse("admin:accounts_game_change", args=[game.pk])
     changed = {
         "name": game.name,
-        "is_active": "on",
+        "allowed_networks": "10.0.0.0/8,2001:db8::/32",
+        "takes_device_calls": "on",
         "min_withdrawal": "300",
         "rate_limit": "100",
         "gamer_event_rate": "10",
@@ -320,9 +331,12 @@ def test_game_settings_change_only_with_a_reason():
     game.refresh_from_db()
     assert without.context["adminform"].form.errors == {"reason": ["Say why you change it."]}
     assert (before, game.min_withdrawal) == (1000, 300)
+    assert game.allowed_networks == "10.0.0.0/8\n2001:db8::/32"
+    assert game.takes_device_calls
     assert (
         StaffAct.objects.get().line()
-        == "Changed min_withdrawal, rate_limit, gamer_event_rate: agreed with the studio"
+        == "Changed min_withdrawal, rate_limit, gamer_event_rate, allowed_networks,"
+        " takes_device_calls: agreed with the studio"
     )
 
 
@@ -334,10 +348,89 @@ def test_second_secret_is_shown_once_and_both_work():
     response = operator.post(page, {"reason": "rotation"})
 
     second = response.context["secret"]
-    clients.authenticate(client_id=new.game.client_id, client_secret=new.secret)
-    clients.authenticate(client_id=new.game.client_id, client_secret=second)
+    clients.authenticate(client_id=new.game.client_id, client_secret=new.secret, now=timezone.now())
+    clients.authenticate(client_id=new.game.client_id, client_secret=second, now=timezone.now())
     assert StaffAct.objects.get().line() == "Add a second secret: rotation"
     assert second not in str(response.cookies)
+
+
+def test_game_settings_refuse_networks_that_are_none():
+    operator = staff_client(OPERATORS)
+    game = GameFactory()
+    page = reverse("admin:accounts_game_change", args=[game.pk])
+
+    response = operator.post(page, {"allowed_networks": "10.0.0.1/8", "reason": "typed"})
+
+    assert "has host bits set" in str(response.context["adminform"].form.errors["allowed_networks"])
+    game.refresh_from_db()
+    assert game.allowed_networks == ""
+
+
+def test_secret_is_rotated_in_one_step():
+    operator = staff_client(OPERATORS)
+    new = clients.create_game(name="Carrom", now=timezone.now())
+    page = reverse("admin:accounts_game_rotate_secret", args=[new.game.pk])
+
+    response = operator.post(page, {"old_ends_in": "1", "reason": "yearly"})
+
+    fresh = response.context["secret"]
+    later = timezone.now() + timedelta(minutes=61)
+    clients.authenticate(client_id=new.game.client_id, client_secret=fresh, now=later)
+    with pytest.raises(clients.ClientRefused):
+        clients.authenticate(client_id=new.game.client_id, client_secret=new.secret, now=later)
+    clients.authenticate(client_id=new.game.client_id, client_secret=new.secret, now=timezone.now())
+    game_page = operator.get(reverse("admin:accounts_game_change", args=[new.game.pk]))
+    assert "valid until" in game_page.content.decode()
+    assert "Rotate the secret" not in game_page.content.decode()
+
+
+def test_client_is_disabled_and_enabled_with_a_reason():
+    operator = staff_client(OPERATORS)
+    game = GameFactory()
+    page = reverse("admin:accounts_game_disable_client", args=[game.pk])
+
+    without = operator.post(page, {})
+    game.refresh_from_db()
+    still_active = game.is_active
+    operator.post(page, {"reason": "leaked"})
+    game.refresh_from_db()
+    disabled = not game.is_active
+    operator.post(reverse("admin:accounts_game_enable_client", args=[game.pk]), {"reason": "over"})
+    game.refresh_from_db()
+
+    assert set(without.context["form"].errors) == {"reason"}
+    assert (still_active, disabled, game.is_active) == (True, True, True)
+
+
+def test_all_sessions_of_a_game_end_and_no_other_ones():
+    operator = staff_client(OPERATORS)
+    mine, other = SessionFactory(), SessionFactory()
+    page = reverse("admin:accounts_game_end_sessions", args=[mine.gamer.game.pk])
+
+    operator.post(page, {"reason": "leaked"})
+
+    mine.refresh_from_db()
+    other.refresh_from_db()
+    assert mine.revoked_at is not None
+    assert other.revoked_at is None
+
+
+def test_one_session_of_a_gamer_ends_or_all_of_them():
+    support = staff_client(SUPPORT)
+    gamer = GamerFactory()
+    one, two, foreign = SessionFactory(gamer=gamer), SessionFactory(gamer=gamer), SessionFactory()
+    page = reverse("admin:accounts_gamer_end_sessions", args=[gamer.pk])
+
+    refused = support.post(page, {"session": foreign.pk, "reason": "lost phone"})
+    support.post(page, {"session": one.pk, "reason": "lost phone"})
+    open_after_one = list(gamer.sessions.filter(revoked_at=None))
+    support.post(page, {"session": "", "reason": "lost phone"})
+
+    foreign.refresh_from_db()
+    assert set(refused.context["form"].errors) == {"session"}
+    assert foreign.revoked_at is None
+    assert open_after_one == [two]
+    assert not gamer.sessions.filter(revoked_at=None).exists()
 
 
 def test_third_secret_is_not_offered():
@@ -361,9 +454,11 @@ def test_disabled_secret_opens_nothing_any_more():
     page = reverse("admin:accounts_game_disable_secret", args=[new.game.pk])
     operator.post(page, {"secret": old.pk, "reason": "rotated"})
 
-    clients.authenticate(client_id=new.game.client_id, client_secret=second)
+    clients.authenticate(client_id=new.game.client_id, client_secret=second, now=timezone.now())
     with pytest.raises(clients.ClientRefused):
-        clients.authenticate(client_id=new.game.client_id, client_secret=new.secret)
+        clients.authenticate(
+            client_id=new.game.client_id, client_secret=new.secret, now=timezone.now()
+        )
 
 
 def test_secret_of_another_game_cannot_be_disabled():
@@ -385,7 +480,8 @@ def test_support_may_read_a_game_and_change_nothing():
     assert support.get(page).status_code == 200
     assert support.post(page, {"name": "mine"}).status_code == 403
     assert support.get("/admin/accounts/game/add/").status_code == 403
-    for act in ("add_secret", "disable_secret"):
+    acts = ("add_secret", "disable_secret", "rotate_secret", "disable_client", "end_sessions")
+    for act in acts:
         response = support.post(
             reverse(f"admin:accounts_game_{act}", args=[game.pk]), {"reason": "no"}
         )

@@ -264,6 +264,82 @@ def test_expired_tokens_are_forgotten_after_a_week(gamer):
     assert Session.objects.get() == session
 
 
+# --- Calls from a device, and from where a secret is good --------------------------------------
+
+
+def test_device_calls_with_a_token_alone_where_its_game_allows_it(gamer, caller):
+    device = {"x-clientSecret": ""}
+    before = caller.get("/me", **device)
+    Game.objects.update(takes_device_calls=True)
+
+    assert error_body(before)["details"] == {"reason": "CLIENT_CREDENTIALS"}
+    assert caller.get("/me", **device).status_code == 200
+    assert caller.post("/poke", **device).status_code == 200
+    for wrong, reason in [
+        ({"x-clientSecret": "wrong"}, "CLIENT_CREDENTIALS"),
+        ({"x-clientSecret": "", "x-client-secret": "wrong"}, "CLIENT_CREDENTIALS"),
+        ({"x-clientSecret": "", "x-clientID": ""}, "CLIENT_CREDENTIALS"),
+        ({"x-clientSecret": "", "x-clientID": "\x00"}, "CLIENT_CREDENTIALS"),
+        ({"x-clientSecret": "", "x-clientID": "unknown"}, "CLIENT_CREDENTIALS"),
+    ]:
+        answer = caller.get("/me", **wrong)
+        assert (answer.status_code, error_body(answer)["details"]) == (401, {"reason": reason})
+
+
+def test_device_without_a_good_token_comes_nowhere(gamer, caller):
+    Game.objects.update(takes_device_calls=True)
+    device = {"x-clientSecret": ""}
+    elsewhere = token_for(SessionFactory(gamer__game__takes_device_calls=True))
+
+    for token, reason in [
+        ("", "TOKEN_MISSING"),
+        ("garbled", "TOKEN_INVALID"),
+        (elsewhere, "TOKEN_CLIENT_MISMATCH"),
+        (token_for(SessionFactory(gamer=gamer), expired=True), "TOKEN_EXPIRED"),
+    ]:
+        answer = caller.with_token(token).get("/me", **device)
+        assert (answer.status_code, error_body(answer)["details"]) == (401, {"reason": reason})
+    assert caller.get("/game", **device).status_code == 401
+    Game.objects.update(is_active=False)
+    assert error_body(caller.get("/me", **device))["details"] == {"reason": "CLIENT_CREDENTIALS"}
+
+
+def test_device_takes_two_queries_too(caller, django_assert_num_queries):
+    Game.objects.update(takes_device_calls=True)
+
+    with django_assert_num_queries(2):
+        caller.get("/me", **{"x-clientSecret": ""})
+
+
+def test_secret_is_good_from_its_networks_alone_and_a_device_calls_from_anywhere(
+    gamer, caller, settings
+):
+    settings.TRUSTED_PROXIES = 1
+    Game.objects.update(allowed_networks="203.0.113.0/24", takes_device_calls=True)
+
+    def status(**headers: str) -> int:
+        answer: int = caller.get("/me", **headers).status_code
+        return answer
+
+    assert status(**{"X-Forwarded-For": "203.0.113.9"}) == 200
+    assert status(**{"X-Forwarded-For": "203.0.113.9, 198.51.100.1"}) == 401
+    assert status(**{"X-Forwarded-For": "198.51.100.1, 203.0.113.9"}) == 200
+    assert status() == 401
+    assert status(**{"X-Forwarded-For": "198.51.100.1", "x-clientSecret": ""}) == 200
+    settings.TRUSTED_PROXIES = 0
+    assert status(**{"X-Forwarded-For": "203.0.113.9"}) == 401
+
+
+def test_secret_in_use_is_noted_whatever_it_is_used_for(gamer, caller):
+    secrets = gamer.game.secrets
+    for address in ("/me", "/game"):
+        secrets.update(last_used_at=None)
+
+        assert caller.get(address).status_code == 200
+
+        assert secrets.get().last_used_at is not None
+
+
 @pytest.mark.parametrize("change", ["disable", "revoke", "block"])
 def test_change_of_mind_binds_at_the_next_request(gamer, caller, change):
     assert caller.get("/me").status_code == 200

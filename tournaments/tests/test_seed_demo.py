@@ -58,7 +58,9 @@ def test_seed_demo_makes_sandbox_games_with_wide_limits(prefix):
     seeded = seed()
 
     secret = clients.authenticate(
-        client_id=seeded[f"{prefix}_ID"], client_secret=seeded[f"{prefix}_SECRET"]
+        client_id=seeded[f"{prefix}_ID"],
+        client_secret=seeded[f"{prefix}_SECRET"],
+        now=timezone.now(),
     )
     game = secret.game
     assert (game.is_sandbox, game.min_withdrawal) == (True, 10)
@@ -114,7 +116,9 @@ def test_seed_demo_replaces_only_the_secret_that_does_not_match(monkeypatch):
 
     changed = {name for name in first if again[name] != first[name]}
     assert changed == {"CLIENT2_SECRET"}
-    clients.authenticate(client_id=again["CLIENT2_ID"], client_secret=again["CLIENT2_SECRET"])
+    clients.authenticate(
+        client_id=again["CLIENT2_ID"], client_secret=again["CLIENT2_SECRET"], now=timezone.now()
+    )
 
 
 def test_seed_demo_alone_leaves_every_secret_as_it_was(monkeypatch):
@@ -146,7 +150,9 @@ def test_seed_demo_hands_out_new_secrets_where_the_old_are_lost(monkeypatch):
 
     game = Game.objects.get(client_id=third["CLIENT_ID"])
     assert game.secrets.filter(disabled_at=None).count() == 2
-    clients.authenticate(client_id=third["CLIENT_ID"], client_secret=third["CLIENT_SECRET"])
+    clients.authenticate(
+        client_id=third["CLIENT_ID"], client_secret=third["CLIENT_SECRET"], now=timezone.now()
+    )
     assert TOTPDevice.objects.count() == 3
 
 

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import clients, sessions
+from accounts import sessions
 from accounts.api.views import GameViewSet
 from kgen.common.api import idempotency
 from kgen.common.api.fields import (
@@ -111,7 +111,6 @@ class SessionViewSet(GameViewSet):
         profile = self.parse(SessionFields)
         gamer_id = profile.pop("gamer_id")
         now = timezone.now()
-        clients.note_use(secret=self.secret, now=now)
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return _answer(

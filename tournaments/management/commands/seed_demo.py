@@ -82,11 +82,11 @@ def demo_game(prefix: str, name: str, *, now: datetime) -> tuple[Game, str | Non
     if secret is None:
         return game, None
     try:
-        clients.authenticate(client_id=game.client_id, client_secret=secret)
+        clients.authenticate(client_id=game.client_id, client_secret=secret, now=now)
     except clients.ClientRefused:
-        in_use = game.secrets.filter(disabled_at=None).order_by("-id")
-        spare = [one.pk for one in in_use[clients.MOST_SECRETS - 1 :]]
-        in_use.filter(pk__in=spare).update(disabled_at=now)
+        in_use = game.secrets.valid_at(now).order_by("-id")
+        for spare in in_use[clients.MOST_SECRETS - 1 :]:
+            clients.disable_secret(secret=spare, now=now)
         secret = clients.add_secret(game=game, now=now)
     return game, secret
 
