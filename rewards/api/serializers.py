@@ -35,7 +35,10 @@ class RewardSerializer(serializers.ModelSerializer[Reward]):
 
 
 class GrantedRewardSerializer(RewardSerializer):
-    """A reward from another source than a tournament says which."""
+    """A reward from another source than a tournament says which; in a list of both it may be absent."""
+
+    source = serializers.ChoiceField(choices=Reward.Source.choices, required=False)
+    reference = serializers.CharField(required=False)
 
     class Meta(RewardSerializer.Meta):
         fields = [*RewardSerializer.Meta.fields, "source", "reference", "expires_at"]

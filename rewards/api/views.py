@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.views import GamerViewSet
-from kgen.common.api.schema import refuses
+from kgen.common.api.schema import leads_to, refuses
 from kgen.common.identifiers import uuid_of
 from rewards import claiming
 from rewards.api.serializers import (
@@ -29,7 +29,12 @@ class RewardViewSet(GamerViewSet):
             claiming.refuse_frozen(gamer=self.caller.gamer, now=timezone.now())
 
     @extend_schema(operation_id="list_rewards", responses=RewardListSerializer)
-    def list(self, request: Request) -> Response:
+    @leads_to(
+        claim_rewards={
+            "body": {"reward_ids": ["$response.body#/claimable_rewards_info/0/reward_id"]}
+        }
+    )
+    def claimable(self, request: Request) -> Response:
         """Rewards that wait to be claimed, newest first."""
         rewards = claiming.claimable(gamer=self.caller.gamer, now=timezone.now())
         return Response(

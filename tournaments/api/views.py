@@ -13,7 +13,7 @@ from accounts.api.authentication import token_of
 from accounts.api.views import GamerViewSet, GameViewSet
 from kgen.common import strict_json
 from kgen.common.api.exceptions import InvalidRequest, UnsupportedMediaType, refusal_of
-from kgen.common.api.schema import refuses
+from kgen.common.api.schema import leads_to, refuses
 from kgen.common.api.views import JSON
 from kgen.common.errors import Refusal
 from kgen.common.identifiers import uuid_of
@@ -138,6 +138,15 @@ class TournamentViewSet(GamerViewSet):
         parameters=[ActiveQuerySerializer],
         responses=TournamentSerializer(many=True),
     )
+    @leads_to(
+        read_tournament={"uid": "$response.body#/0/tournament_uid"},
+        join_tournament={
+            "uid": "$response.body#/0/tournament_uid",
+            "body": {"joiningStake": "$response.body#/0/buy_in_price"},
+        },
+        read_leaderboard={"uid": "$response.body#/0/tournament_uid"},
+        stream_leaderboard={"uid": "$response.body#/0/tournament_uid"},
+    )
     def active(self, request: Request) -> Response:
         """Tournaments of this game that are announced, open or running."""
         status = self.query(ActiveQuerySerializer).get("status")
@@ -150,7 +159,12 @@ class TournamentViewSet(GamerViewSet):
 
     @extend_schema(
         operation_id="list_joined_tournaments",
-        responses={200: {"type": "array", "items": {"type": "string"}}},
+        responses={200: {"type": "array", "items": {"type": "string", "format": "uuid"}}},
+    )
+    @leads_to(
+        read_tournament={"uid": "$response.body#/0"},
+        leave_tournament={"uid": "$response.body#/0"},
+        read_leaderboard={"uid": "$response.body#/0"},
     )
     def joined(self, request: Request) -> Response:
         """Tournaments that the gamer has joined and not left, the newest join first."""
@@ -268,6 +282,10 @@ class StatisticsViewSet(GamerViewSet):
         operation_id="read_history",
         parameters=[HistoricQuerySerializer],
         responses=PlayedTournamentSerializer(many=True),
+    )
+    @leads_to(
+        read_leaderboard={"uid": "$response.body#/0/tournament_uid"},
+        read_result={"uid": "$response.body#/0/tournament_uid"},
     )
     def historic(self, request: Request) -> Response:
         """Finished tournaments that the gamer was in, newest first."""

@@ -4,20 +4,21 @@ import re
 from typing import Any
 
 from django.utils import timezone
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts import otp, phones
 from accounts.api.views import GamerViewSet
-from kgen.common.api.fields import StrictTextField, TextOrIntegerField
+from kgen.common.api.fields import StrictTextField, TextOrIntegerField, text_or_integer
 from kgen.common.api.schema import refuses
 from wallet import linking
 
 _OTP = re.compile(r"[0-9]{6}", re.ASCII)
 
 
+@extend_schema_field(text_or_integer(pattern="^[0-9]{6}$"))
 class OtpField(TextOrIntegerField):
     """Six digits; an integer has lost its leading zeros and gets them back."""
 

@@ -6,7 +6,6 @@ from typing import Any
 from django.db import transaction
 from django.http import HttpResponse
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -20,6 +19,7 @@ from kgen.common.api.fields import (
     StrictIntegerField,
     StrictTextField,
     TextOrIntegerField,
+    text_or_integer,
 )
 from kgen.common.api.schema import refuses
 from kgen.common.api.views import Handler
@@ -29,6 +29,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 
+@extend_schema_field(text_or_integer(minLength=1, maxLength=128))
 class GamerIdField(TextOrIntegerField):
     """1 to 128 printable characters (contract 0)."""
 
@@ -44,7 +45,7 @@ class GamerIdField(TextOrIntegerField):
         return gamer_id
 
 
-@extend_schema_field(OpenApiTypes.INT64)
+@extend_schema_field(text_or_integer(format="date-time"))
 class MillisecondsField(StrictIntegerField):
     """Unix milliseconds; ISO 8601 text is taken too, as UTC where it names no zone."""
 
@@ -60,7 +61,7 @@ class MillisecondsField(StrictIntegerField):
         return (moment - _EPOCH) // _MILLISECOND
 
 
-@extend_schema_field(OpenApiTypes.ANY)
+@extend_schema_field({"oneOf": [{"type": "object"}, {"type": "string", "maxLength": 256}]})
 class LocationField(serializers.Field[Any, Any, Any, Any]):
     """An object of the game's own making, or a text."""
 

@@ -8,7 +8,7 @@ from rest_framework.response import Response
 
 from accounts.api.views import GamerViewSet
 from kgen.common.api.exceptions import InvalidRequest
-from kgen.common.api.schema import refuses
+from kgen.common.api.schema import leads_to, refuses
 from wallet import custody, freezing, statements, withdrawals
 from wallet.api.serializers import (
     BalanceSerializer,
@@ -31,12 +31,23 @@ class WalletViewSet(GamerViewSet):
             wallet = custody.wallet_of(self.caller.gamer)
             freezing.refuse_frozen(wallet, now=timezone.now())
 
-    @extend_schema(responses=BalanceSerializer)
+    @extend_schema(operation_id="read_balance", responses=BalanceSerializer)
+    @leads_to(list_transactions={"address": "$response.body#/wallet_address"})
     def balance(self, request: Request) -> Response:
         """What the gamer may spend, and how far the chain has followed."""
         return Response(BalanceSerializer(statements.balance_of(gamer=self.caller.gamer)).data)
 
-    @extend_schema(parameters=[PageQuerySerializer], responses=TransactionPageSerializer)
+    @extend_schema(
+        operation_id="list_transactions",
+        parameters=[PageQuerySerializer],
+        responses=TransactionPageSerializer,
+    )
+    @leads_to(
+        list_transactions={
+            "address": "$request.path.address",
+            "last_evaluated_key": "$response.body#/last_evaluated_key",
+        }
+    )
     @refuses(statements.WalletNotFound)
     def transactions(self, request: Request, address: str) -> Response:
         """The transactions of the gamer's own wallet, newest first, a page at a time."""
@@ -56,7 +67,7 @@ class WalletViewSet(GamerViewSet):
             ) from None
         return Response(TransactionPageSerializer(page).data)
 
-    @extend_schema(request=None, responses=WithdrawalSerializer)
+    @extend_schema(operation_id="withdraw", request=None, responses=WithdrawalSerializer)
     @refuses(
         freezing.WalletFrozen,
         sandboxes.SandboxNotPaid,

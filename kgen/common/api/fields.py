@@ -7,6 +7,7 @@ without bounds ends as a database error.
 import re
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 LARGEST_INTEGER = 2**53 - 1
@@ -37,6 +38,13 @@ class QueryIntegerField(StrictIntegerField):
         return super().to_internal_value(int(data))
 
 
+def text_or_integer(**text: Any) -> dict[str, Any]:
+    """For the document: a text of this kind, or an integer."""
+    integer = {"type": "integer", "minimum": 0, "maximum": LARGEST_INTEGER, "format": "int64"}
+    return {"oneOf": [{"type": "string", **text}, integer]}
+
+
+@extend_schema_field(text_or_integer(minLength=1))
 class TextOrIntegerField(serializers.CharField):
     """A JSON string, or an integer taken as its decimal text."""
 

@@ -35,6 +35,43 @@ def test_every_answer_of_every_endpoint_is_documented(schema):
                 assert "Idempotency-Key" in names
 
 
+def test_claimable_rewards_are_documented_as_they_are_answered(schema):
+    """An object, though the action reads like a list; and what only some rewards carry is optional."""
+    answer = schema["paths"]["/api/v1/rewards"]["get"]["responses"]["200"]
+    reward = schema["components"]["schemas"]["GrantedReward"]
+
+    assert answer["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/RewardList"
+    }
+    assert {"source", "reference", "expires_at"} & set(reward["required"]) == set()
+
+
+def test_headers_of_every_answer_are_documented(schema):
+    known = set(schema["components"]["headers"])
+    every = {"X-Request-ID", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"}
+
+    for path, methods in schema["paths"].items():
+        for operation in methods.values():
+            for status, response in operation["responses"].items():
+                named = set(response["headers"])
+                assert every <= named <= known, (path, status)
+                assert ("Retry-After" in named) == (status in ("429", "503")), (path, status)
+
+
+def test_links_lead_to_operations_that_are_there(schema):
+    operations = [one for methods in schema["paths"].values() for one in methods.values()]
+    known = {operation["operationId"] for operation in operations}
+    links = [
+        link["operationId"]
+        for operation in operations
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+
+    assert len(links) >= 12
+    assert set(links) <= known
+
+
 def test_docs_ask_nobody_else():
     client = Client()
 
