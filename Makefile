@@ -10,6 +10,7 @@ TRANSFERS ?= 5000000
 PAYOUTS ?= 1000
 SEED ?= 0
 LANES ?= 12
+EXAMPLES ?= 1000
 SIZES ?= 1000,10000,100000
 
 VENV := .venv/bin/python
@@ -67,6 +68,10 @@ test-slow: setup  ## Run the tests marked slow or chaos
 chaos: setup  ## Pay 1,000 payouts while 200 things and more go wrong: make chaos [PAYOUTS=1000] [SEED=]
 	@CHAOS_PAYOUTS=$(PAYOUTS) CHAOS_FAULTS=200 CHAOS_SEED=$(SEED) \
 	    $(VENV) -m pytest -q -s wallet/settlement/tests/faults/test_chaos.py
+
+.PHONY: fuzz
+fuzz: setup  ## Send every operation of the API anything at all: make fuzz [EXAMPLES=1000]
+	@FUZZ_EXAMPLES=$(EXAMPLES) $(VENV) -m pytest -n 2 -q -rP tournaments/tests/test_fuzzing.py
 
 .PHONY: check
 check: lint types imports  ## Everything that reads the code without running it
