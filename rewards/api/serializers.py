@@ -37,11 +37,9 @@ class RewardSerializer(serializers.ModelSerializer[Reward]):
 class GrantedRewardSerializer(RewardSerializer):
     """A reward from another source than a tournament says which; in a list of both it may be absent."""
 
-    source = serializers.ChoiceField(choices=Reward.Source.choices, required=False)
-    reference = serializers.CharField(required=False)
-
     class Meta(RewardSerializer.Meta):
         fields = [*RewardSerializer.Meta.fields, "source", "reference", "expires_at"]
+        extra_kwargs = {"source": {"required": False}, "reference": {"required": False}}
 
 
 class RewardListSerializer(serializers.Serializer[None]):
