@@ -1,15 +1,50 @@
 """The Celery app and the whole timetable. The rows are the queue; Celery is only the clock."""
 
+import logging.config
 import os
+from collections.abc import MutableMapping
+from typing import Any
 
-from celery import Celery
+from celery import Celery, signals
 from celery.schedules import crontab
+from django.conf import settings
+
+from kgen.common import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kgen.settings")
 
 app = Celery("kgen")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@signals.user_preload_options.connect  # the first thing that worker and beat do
+@signals.setup_logging.connect  # in place of Celery's own
+def write_our_lines(**_later: object) -> None:
+    logging.config.dictConfig(settings.LOGGING)
+    logs.take_over()
+
+
+@signals.before_task_publish.connect
+def send_request_id(headers: MutableMapping[str, Any], **_later: object) -> None:
+    """What a task logs belongs to the request that has asked for it."""
+    request_id = logs.request_id()
+    if request_id is not None:
+        headers["request_id"] = request_id
+
+
+@signals.task_prerun.connect
+def know_request_id(task_id: str, task: Any, **_later: object) -> None:
+    if not task.request.is_eager:
+        logs.begin(request_id=task.request.get("request_id") or task_id)
+        logs.bind(task=task.name)
+
+
+@signals.task_postrun.connect
+def forget_request_id(task: Any, **_later: object) -> None:
+    if not task.request.is_eager:
+        logs.end()
+
 
 # Each task looks for rows that are due, so a missed or doubled run changes nothing. `expires` keeps
 # a worker that was away from finding hundreds of stale ticks in the queue.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import environ
 
+from kgen.common import logs
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -315,14 +317,5 @@ FLOAT_KEY = env.str("FLOAT_KEY", default="")
 
 # --- Logs ----------------------------------------------------------------------------------------
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
-    },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # A refusal is an answer, not an event; what nobody expected is logged where it is met.
-    "loggers": {"django.request": {"level": "ERROR"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-}
+# A line of JSON each, without secrets and personal data; LOG_FORMAT=text is for people's eyes.
+LOGGING = logs.config(level=env.str("LOG_LEVEL", default="INFO"))

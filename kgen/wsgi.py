@@ -1,11 +1,14 @@
 import io
 import os
+import sys
 from typing import Any
 
 import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.utils.http import parse_header_parameters
+
+from kgen.common import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kgen.settings")
 
@@ -38,4 +41,6 @@ class Application(WSGIHandler):
 
 
 django.setup(set_prefix=False)
+if "granian" in sys.modules:  # a process that serves, not one that only reads this
+    logs.take_over()
 application = Application()

@@ -10,6 +10,7 @@ from rest_framework.request import Request
 
 from accounts import clients, sessions
 from accounts.models import Game, Gamer, GameSecret, Session
+from kgen.common import logs
 from kgen.common.api.exceptions import InvalidRequest
 from kgen.common.client_address import client_address
 
@@ -37,6 +38,7 @@ class GamerAuthentication(BaseAuthentication):
     def authenticate(self, request: Request) -> tuple[Gamer, Caller]:
         game = _game_of(request)
         session = sessions.resume(game=game, token=token_of(request), now=timezone.now())
+        logs.bind(gamer=str(session.gamer.uid))
         return session.gamer, Caller(game=game, gamer=session.gamer, session=session)
 
 
@@ -44,7 +46,9 @@ def _game_of(request: Request) -> Game:
     """The game of the secret, or where none is shown the one that takes calls of devices."""
     if _shown_secret(request):
         return _secret_of(request).game
-    return clients.of_device(client_id=_client_id(request))
+    game = clients.of_device(client_id=_client_id(request))
+    logs.bind(client=game.client_id)
+    return game
 
 
 def _secret_of(request: Request) -> GameSecret:
@@ -56,6 +60,7 @@ def _secret_of(request: Request) -> GameSecret:
         now=now,
     )
     clients.note_use(secret=secret, now=now)
+    logs.bind(client=secret.game.client_id)
     return secret
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import ctypes.util
+import json
 import os
 import pwd
 import random
@@ -185,4 +186,16 @@ def last_line(log: Path) -> str:
             lines = file.read().decode(errors="replace").splitlines()
     except OSError:
         return "(no log)"
-    return next((line.strip() for line in reversed(lines) if line.strip()), "(nothing in the log)")
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "(nothing in the log)")
+    return in_words(last).splitlines()[-1]
+
+
+def in_words(line: str) -> str:
+    """What a line of a log of ours says, to a person; other lines as they are."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(said, dict) or "event" not in said:
+        return line
+    return "\n".join(str(said[part]) for part in ("event", "exception") if said.get(part))

@@ -348,7 +348,7 @@ class Supervisor:
             said = (log.read_text(errors="replace") + errors.read_text(errors="replace")).strip()
             raise ServiceError(
                 f"manage.py {command} failed ({processes.how_it_ended(self._command)}):\n"
-                + "\n".join(said.splitlines()[-20:])
+                + "\n".join(processes.in_words(line) for line in said.splitlines()[-20:])
             )
         say(f"✓ {done} ({time.monotonic() - began:.1f} s)")
         return processes.last_line(log)
@@ -433,6 +433,7 @@ class Supervisor:
 
     def _begin_web(self) -> Child:
         options = ["--interface=wsgi", "--workers=2", "--blocking-threads=16", "--no-ws"]
+        options += ["--no-access-log", "--log-config=kgen/granian_logs.json"]
         options += [f"--host={self.host}", f"--port={self.port}", "--respawn-failed-workers"]
         return self._begin(
             Program(
@@ -453,6 +454,7 @@ class Supervisor:
                 name,
                 "celery",
                 "--app=kgen",
+                "--quiet",  # no banner: all it says are lines of JSON
                 name,
                 "--loglevel=INFO",
                 *options,

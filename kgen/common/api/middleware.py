@@ -1,12 +1,14 @@
 """What holds for every answer, also for those that no view of ours made."""
 
 import re
+import time
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from kgen.common.api import rate_limits
+from kgen.common import logs
+from kgen.common.api import rate_limits, traffic
 from kgen.common.api.exceptions import plain_response
 from kgen.common.identifiers import uuid7
 
@@ -16,7 +18,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
 class RequestIdMiddleware:
-    """Give each request an id, the caller's own where it is fit to be repeated (contract 0)."""
+    """Give each request an id, the caller's own where it is fit to be repeated (contract 0).
+
+    Every line that is logged meanwhile has it, and so has the one that tells of the request itself.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -25,8 +30,17 @@ class RequestIdMiddleware:
         wanted = request.headers.get("X-Request-ID", "")
         request_id = wanted if _REQUEST_ID.fullmatch(wanted) else str(uuid7())
         request.request_id = request_id  # type: ignore[attr-defined]  # a plain attribute of ours
-        response = self.get_response(request)
-        response["X-Request-ID"] = request_id
+        logs.begin(request_id=request_id)
+        began = time.perf_counter()
+        try:
+            with traffic.in_progress():
+                response = self.get_response(request)
+            response["X-Request-ID"] = request_id
+            # By whoever met the fault, or by nobody: a refusal is no error of ours.
+            response._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark
+            traffic.note(request, response, seconds=time.perf_counter() - began)
+        finally:
+            logs.end()
         return response
 
 

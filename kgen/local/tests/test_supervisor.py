@@ -197,7 +197,8 @@ def test_after_a_kill_no_process_is_left_and_the_next_start_works(platform: Plat
 
 def test_a_child_that_cannot_live_ends_the_run_with_its_reason(platform: Platform) -> None:
     (platform.folder / "kgen" / "celery.py").write_text("raise SystemExit('no such luck')\n")
-    (platform.folder / "kgen" / "__init__.py").write_text("")
+    apps = platform.folder / "kgen" / "apps.py"
+    apps.write_text(apps.read_text().replace("from kgen.celery import app as celery_app", ""))
 
     process = platform.begin()
     process.wait(180)

@@ -18,13 +18,13 @@ from typing import Final
 
 from wallet.settlement import networks
 from wallet.settlement.networks import UnknownNetwork
-from wallet.settlement.signer import sealing
+from wallet.settlement.signer import lines, sealing
 from wallet.settlement.signer.errors import SignerUnavailable, SigningRefused
 from wallet.settlement.signer.keeper import Keeper, Terms
 from wallet.settlement.signer.sealing import CannotOpen, Passphrase, Wrapper
 from wallet.settlement.signer.serving import AlreadyServed, Server
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("wallet.settlement.signer")
 
 PR_SET_DUMPABLE: Final = 4
 
@@ -38,9 +38,7 @@ class CannotServe(Exception):
 
 def main() -> None:
     arguments = _parser().parse_args()
-    logging.basicConfig(
-        level=logging.INFO, format="{asctime} {levelname} {name} {message}", style="{"
-    )
+    lines.begin()
     try:
         arguments.command(arguments)
     except FileExistsError as problem:

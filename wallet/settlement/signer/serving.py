@@ -194,6 +194,9 @@ class Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         logger.warning("Refused: STRANGER: user %s", uid)
         return False
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        logger.exception("A conversation ended by a bug")  # noqa: LOG004 - called by a handler
+
 
 class _Conversation(socketserver.StreamRequestHandler):
     timeout = PATIENCE
