@@ -107,7 +107,7 @@ def issue(*, gamer: Gamer, phone: Phone, now: datetime) -> Issued:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_COUNTING_SENDS])
         verification, _ = PhoneVerification.objects.select_for_update(no_key=True).get_or_create(
-            gamer=gamer, phone=phone.e164
+            gamer=gamer, phone_hash=phone.phone_hash
         )
         if (wait := verification.wait_before_resend(now)) > timedelta(0):
             raise ResendTooSoon(wait)
@@ -123,7 +123,7 @@ def issue(*, gamer: Gamer, phone: Phone, now: datetime) -> Issued:
             game_id=gamer.game_id,
             gamer=gamer,
             phone=phone.e164,
-            prefix=phone.prefix,
+            prefix_hash=phone.prefix_hash,
         )
         verification.last_generated_timestamp = now
         verification.save(update_fields=["last_generated_timestamp"])
@@ -191,7 +191,7 @@ def _open_request(*, gamer: Gamer, phone: Phone, auth_code: str) -> OtpRequest:
     """The newest request of this gamer and phone, if it is this one and can still be used."""
     verification = (
         PhoneVerification.objects.select_for_update(no_key=True)
-        .filter(gamer=gamer, phone=phone.e164)
+        .filter(gamer=gamer, phone_hash=phone.phone_hash)
         .first()
     )
     if verification is None:
@@ -225,10 +225,10 @@ def _wait_for_limits(*, gamer: Gamer, phone: Phone, now: datetime) -> timedelta:
 
 def _limits(*, gamer: Gamer, phone: Phone) -> Iterator[_Limit]:
     hour, day = timedelta(hours=1), timedelta(days=1)
-    yield _Limit(Q(phone=phone.e164), settings.OTP_SENDS_PER_PHONE_AND_HOUR, hour)
+    yield _Limit(Q(phone_hash=phone.phone_hash), settings.OTP_SENDS_PER_PHONE_AND_HOUR, hour)
     yield _Limit(Q(gamer=gamer), settings.OTP_SENDS_PER_GAMER_AND_DAY, day)
     yield _Limit(
-        Q(prefix=phone.prefix),
+        Q(prefix_hash=phone.prefix_hash),
         settings.OTP_SENDS_PER_PREFIX_AND_10_MINUTES,
         timedelta(minutes=10),
     )

@@ -7,6 +7,7 @@ import phonenumbers
 from django.conf import settings
 from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
+from kgen.common.encryption import keyed_hash
 from kgen.common.errors import Invalid
 
 _TYPED = re.compile(r"[0-9 -]+", re.ASCII)
@@ -39,6 +40,15 @@ class Phone:
     e164: str
     prefix: str
     country: str
+
+    @property
+    def phone_hash(self) -> str:
+        """What its rows are found by."""
+        return keyed_hash("phone", self.e164)
+
+    @property
+    def prefix_hash(self) -> str:
+        return keyed_hash("prefix", self.prefix)
 
 
 def parse(*, phone_number: str, country_code: str) -> Phone:
@@ -75,6 +85,16 @@ def parse(*, phone_number: str, country_code: str) -> Phone:
         prefix=_prefix_of(number),
         country=region,
     )
+
+
+def hashes_of(digits: str) -> list[str]:
+    """What a number may be kept under that somebody looks for, with its country or without."""
+    international = digits.removeprefix("+").removeprefix("00").lstrip("0")
+    found = [f"+{international}"]
+    if not digits.startswith(("+", "00")):
+        codes = phonenumbers.COUNTRY_CODE_TO_REGION_CODE
+        found += [f"+{code}{international}" for code in codes]
+    return [keyed_hash("phone", e164) for e164 in found]
 
 
 def _regions_of(country_code: str) -> tuple[str, ...]:

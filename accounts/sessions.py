@@ -235,7 +235,7 @@ def _gamer(
     if changed:
         for field in changed:
             setattr(gamer, field, profile[field])
-        gamer.save(update_fields=changed)
+        gamer.save(update_fields=[*changed, *(["email_hash"] if "email" in changed else [])])
     return gamer, False
 
 

@@ -231,6 +231,11 @@ STREAM_TICKET_LIFE = timedelta(seconds=60)
 STREAM_MOST_WATCHERS = env.int("STREAM_MOST_WATCHERS", default=2_000)
 
 OTP_SECRET = env.str("OTP_SECRET")
+# Phones and e-mails are encrypted: <id>:<32 bytes in URL-safe base64>, separated by commas. The first
+# key encrypts, all decrypt; `manage.py rotate_personal_data` brings everything under the first.
+PERSONAL_DATA_KEYS = env.str("PERSONAL_DATA_KEYS")
+# What they are looked up by is hashed with this one; it can never be changed.
+PERSONAL_DATA_HASH_KEY = env.str("PERSONAL_DATA_HASH_KEY")
 OTP_LIFE = timedelta(seconds=300)
 OTP_RESEND_WAIT = timedelta(seconds=60)
 OTP_TRIES = 5

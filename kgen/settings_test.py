@@ -7,6 +7,8 @@ import os
 os.environ.update(
     SECRET_KEY="tests-only-" + "0" * 50,
     OTP_SECRET="tests-only-" + "1" * 50,
+    PERSONAL_DATA_KEYS="t1:" + "A" * 43,
+    PERSONAL_DATA_HASH_KEY="tests-only-" + "2" * 50,
     SERVED_OVER_TLS="off",
     CHAIN_ID="31337",
     KCASH_ADDRESS="",

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import Gamer
+from kgen.common.encryption import keyed_hash
 from kgen.common.errors import Conflict, Forbidden
 from kgen.common.transactions import requires_transaction
 from wallet import freezing
@@ -79,4 +80,5 @@ def _is_own(gamer: Gamer, staff: User) -> bool:
     themselves = Q(pk=gamer.pk)
     if gamer.kgen_account_id is not None:
         themselves |= Q(kgen_account=gamer.kgen_account_id)
-    return Gamer.objects.filter(themselves, email__iexact=staff.email).exists()
+    mail_hash = keyed_hash("email", staff.email)
+    return Gamer.objects.filter(themselves, email_hash=mail_hash).exists()

@@ -41,7 +41,7 @@ def link(*, gamer: Gamer, phone: Phone, now: datetime) -> KgenWallet:
     """
     # The account's row is held until the end, so that of two gamers after one phone one is first.
     account, _ = KgenAccount.objects.select_for_update(no_key=True).get_or_create(
-        phone=phone.e164, defaults={"created_at": now}
+        phone_hash=phone.phone_hash, defaults={"phone": phone.e164, "created_at": now}
     )
     gamer = Gamer.objects.select_for_update(no_key=True).get(pk=gamer.pk)
     if gamer.kgen_account_id not in (None, account.pk):

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts import gamers, sessions
+from accounts import gamers, phones, sessions
 from accounts.models import Gamer, OtpRequest, Session
 from kgen.common.admin import (
     OPERATORS,
@@ -27,12 +27,14 @@ from kgen.common.admin import (
     act,
     badge,
     link_column,
+    mask_email,
     mask_phone,
     moment,
     moment_column,
     panel,
     text_column,
 )
+from kgen.common.encryption import keyed_hash
 
 # As many rows as one looks through; what is older is found by its own search.
 NEWEST: Final = 20
@@ -55,7 +57,9 @@ class GamerAdmin(ReadOnlyAdmin[Gamer]):
     )
     readonly_fields = [
         "account_id",
-        "phone",
+        "phone_masked",
+        "email_masked",
+        "phonenumber_masked",
         "game_link",
         "link_state",
         "first_seen",
@@ -73,14 +77,14 @@ class GamerAdmin(ReadOnlyAdmin[Gamer]):
                 ]
             },
         ),
-        ("KGeN wallet", {"fields": [("link_state", "phone")]}),
+        ("KGeN wallet", {"fields": [("link_state", "phone_masked")]}),
         (
             "Profile, as the game told it",
             {
                 "classes": ["collapse"],
                 "fields": [
-                    "email",
-                    "phonenumber",
+                    "email_masked",
+                    "phonenumber_masked",
                     "playertag",
                     "device_id",
                     "level",
@@ -120,9 +124,13 @@ class GamerAdmin(ReadOnlyAdmin[Gamer]):
     def phone_masked(self, gamer: Gamer) -> str:
         return mask_phone(gamer.kgen_account.phone) if gamer.kgen_account else "-"
 
-    @admin.display(description="phone")
-    def phone(self, gamer: Gamer) -> str:
-        return gamer.kgen_account.phone if gamer.kgen_account else "-"
+    @admin.display(description="e-mail")
+    def email_masked(self, gamer: Gamer) -> str:
+        return mask_email(gamer.email)
+
+    @admin.display(description="phone number")
+    def phonenumber_masked(self, gamer: Gamer) -> str:
+        return mask_phone(gamer.phonenumber)
 
     @admin.display(description="link")
     def link_state(self, gamer: Gamer) -> str:
@@ -153,13 +161,9 @@ def _matching(term: str) -> Q:
         pass
     digits = re.sub(r"[\s()-]", "", term)
     if PHONE.fullmatch(digits):
-        national = digits.removeprefix("+").removeprefix("00").lstrip("0")
-        exact = f"+{national}"
-        by_phone = Q(kgen_account__phone=exact)
-        if not digits.startswith(("+", "00")):
-            by_phone |= Q(kgen_account__phone__endswith=national)
-        return by_phone | Q(gamer_id=term)
-    return Q(gamer_id__startswith=term) | Q(username__istartswith=term) | Q(email__iexact=term)
+        return Q(kgen_account__phone_hash__in=phones.hashes_of(digits)) | Q(gamer_id=term)
+    by_email = Q(email_hash=keyed_hash("email", term))
+    return Q(gamer_id__startswith=term) | Q(username__istartswith=term) | by_email
 
 
 @panel(Gamer, "Sessions", order=60)
@@ -193,7 +197,8 @@ def otp_requests_of_gamer(request: HttpRequest, gamer: Gamer) -> Table:
     return Table(
         columns=["Sent", "Phone", "State", "Tries"],
         rows=[
-            (moment(one.created_at), one.phone, _otp_state(one, now), one.attempts) for one in sent
+            (moment(one.created_at), mask_phone(one.phone), _otp_state(one, now), one.attempts)
+            for one in sent
         ],
         empty="None was asked for.",
     )
@@ -207,6 +212,32 @@ def _otp_state(request: OtpRequest, now: datetime) -> SafeString:
     if request.attempts >= settings.OTP_TRIES:
         return badge("too many tries", bad=True)
     return badge("expired") if request.expires_at <= now else badge("waiting", busy=True)
+
+
+@act(Gamer)
+class Reveal(Act[Gamer]):
+    name, label, roles = "reveal", "Show phone and e-mail", (SUPPORT,)
+
+    def is_offered(self, gamer: Gamer) -> bool:
+        return bool(_contacts_of(gamer))
+
+    def consequences(self, gamer: Gamer) -> list[str]:
+        return [
+            f"The next page shows phone and e-mail of {gamer} unmasked, this once.",
+            "The history keeps who looked, and the reason.",
+        ]
+
+    def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
+        return Done(f"Phone and e-mail of {gamer}", revealed=_contacts_of(gamer))
+
+
+def _contacts_of(gamer: Gamer) -> list[tuple[str, str]]:
+    lines = [
+        ("Phone", gamer.kgen_account.phone if gamer.kgen_account else ""),
+        ("E-mail, as the game told it", gamer.email),
+        ("Phone number, as the game told it", gamer.phonenumber),
+    ]
+    return [(name, value) for name, value in lines if value]
 
 
 @act(Gamer)

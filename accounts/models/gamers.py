@@ -3,23 +3,20 @@ import uuid
 from django.db import models
 from django.db.models import Q
 
+from kgen.common.encryption import EncryptedText, KeyedHash
+
 
 class KgenAccount(models.Model):
     """A person behind one phone, over all games."""
 
     uid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
-    phone = models.CharField(max_length=16, unique=True)
+    # E.164; empty once nobody is behind it any more.
+    phone = EncryptedText(blank=True, default="")
+    phone_hash = KeyedHash(of="phone", kind="phone", unique=True)
     created_at = models.DateTimeField()
 
-    class Meta:
-        constraints = [
-            models.CheckConstraint(
-                name="kgen_account_phone_is_e164", condition=Q(phone__regex=r"^\+[1-9][0-9]{3,14}$")
-            ),
-        ]
-
     def __str__(self) -> str:
-        return self.phone
+        return f"KGeN account {self.uid}"
 
 
 class Gamer(models.Model):
@@ -36,10 +33,11 @@ class Gamer(models.Model):
     is_blocked = models.BooleanField(default=False)
 
     device_id = models.CharField(max_length=256, blank=True, default="")
-    email = models.CharField(max_length=256, blank=True, default="")
+    email = EncryptedText(blank=True, default="")
+    email_hash = KeyedHash(of="email", kind="email")
     username = models.CharField(max_length=256, blank=True, default="")
     # As the game has it; it links no wallet.
-    phonenumber = models.CharField(max_length=256, blank=True, default="")
+    phonenumber = EncryptedText(blank=True, default="")
     name = models.CharField(max_length=256, blank=True, default="")
     playertag = models.CharField(max_length=256, blank=True, default="")
     level = models.BigIntegerField(null=True, blank=True)
@@ -52,6 +50,11 @@ class Gamer(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
+        indexes = [
+            models.Index(
+                name="gamer_by_email", fields=["email_hash"], condition=Q(email_hash__isnull=False)
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(name="one_gamer_per_game_and_id", fields=["game", "gamer_id"]),
             models.UniqueConstraint(

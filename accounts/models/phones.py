@@ -4,6 +4,8 @@ from django.conf import settings
 from django.db import models
 from django_otp.models import CooldownMixin
 
+from kgen.common.encryption import EncryptedText, KeyedHash
+
 
 class PhoneVerification(CooldownMixin, models.Model):  # type: ignore[misc]  # untyped package
     """One gamer proving one phone; its row is the lock of everything that concerns the proof."""
@@ -11,17 +13,17 @@ class PhoneVerification(CooldownMixin, models.Model):  # type: ignore[misc]  # u
     gamer = models.ForeignKey(
         "accounts.Gamer", on_delete=models.PROTECT, related_name="phone_verifications"
     )
-    phone = models.CharField(max_length=16)
+    phone_hash = models.CharField(max_length=64)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="one_verification_per_gamer_and_phone", fields=["gamer", "phone"]
+                name="one_verification_per_gamer_and_phone", fields=["gamer", "phone_hash"]
             ),
         ]
 
     def __str__(self) -> str:
-        return self.phone
+        return f"phone verification {self.pk}"
 
     def get_cooldown_duration(self) -> float:
         wait: timedelta = settings.OTP_RESEND_WAIT
@@ -54,14 +56,15 @@ class OtpRequest(models.Model):
     # What sends are limited by (contract 0), copied here so that each limit is one short index scan.
     game = models.ForeignKey("accounts.Game", on_delete=models.PROTECT, related_name="+")
     gamer = models.ForeignKey("accounts.Gamer", on_delete=models.PROTECT, related_name="+")
-    phone = models.CharField(max_length=16)
-    prefix = models.CharField(max_length=16)
+    phone = EncryptedText()
+    phone_hash = KeyedHash(of="phone", kind="phone")
+    prefix_hash = models.CharField(max_length=64)
 
     class Meta:
         indexes = [
-            models.Index(name="otp_sends_of_phone", fields=["phone", "-created_at"]),
+            models.Index(name="otp_sends_of_phone", fields=["phone_hash", "-created_at"]),
             models.Index(name="otp_sends_of_gamer", fields=["gamer", "-created_at"]),
-            models.Index(name="otp_sends_of_prefix", fields=["prefix", "-created_at"]),
+            models.Index(name="otp_sends_of_prefix", fields=["prefix_hash", "-created_at"]),
             models.Index(name="otp_sends_of_game", fields=["game", "-created_at"]),
             models.Index(name="otp_sends", fields=["-created_at"]),
         ]

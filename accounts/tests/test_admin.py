@@ -212,6 +212,7 @@ def test_make_roles_gives_support_exactly_its_permissions():
     assert codenames(SUPPORT) == READING | {
         "accounts.block_gamer",
         "accounts.end_sessions_gamer",
+        "accounts.reveal_gamer",
         "accounts.unblock_gamer",
         "tournaments.verify_tournament",
         "wallet.approve_correction",
@@ -541,16 +542,56 @@ def test_gamer_search_without_a_hit_says_so(term):
     assert list(response.context["cl"].result_list) == []
 
 
-def test_gamer_list_masks_phones_and_the_page_shows_the_whole():
+def contactable_gamer():
+    return GamerFactory(
+        kgen_account=KgenAccountFactory(phone="+919876543210"),
+        email="swift@example.com",
+        phonenumber="098765 43210",
+    )
+
+
+def test_phones_and_emails_are_masked_in_the_list_and_on_the_page():
     support = staff_client(SUPPORT)
-    gamer = GamerFactory(kgen_account=KgenAccountFactory(phone="+919876543210"))
+    gamer = contactable_gamer()
 
     listed = support.get("/admin/accounts/gamer/").content.decode()
     page = support.get(reverse("admin:accounts_gamer_change", args=[gamer.pk])).content.decode()
 
     assert "+91******3210" in listed
-    assert "+919876543210" not in listed
-    assert "+919876543210" in page
+    for masked in ("+91******3210", "s****@example.com", "098*****3210"):
+        assert masked in page
+    for hidden in ("+919876543210", "swift@example.com", "098765 43210"):
+        assert hidden not in listed + page
+
+
+def test_revealing_needs_a_reason_is_logged_and_shows_it_once():
+    support = staff_client(SUPPORT)
+    gamer = contactable_gamer()
+    reveal = reverse("admin:accounts_gamer_reveal", args=[gamer.pk])
+
+    refused = support.post(reveal, {"reason": ""}).content.decode()
+    shown = support.post(reveal, {"reason": "ticket 7"})
+
+    entry = StaffAct.objects.get()
+    assert "+919876543210" not in refused
+    for revealed in ("+919876543210", "swift@example.com", "098765 43210"):
+        assert revealed in shown.content.decode()
+    assert "no-store" in shown["Cache-Control"]
+    assert (entry.by_name, entry.object_pk) == ("support-0", str(gamer.pk))
+    assert entry.line() == "Show phone and e-mail: ticket 7"
+    assert (entry.details, entry.before, entry.after) == ({}, {}, {})
+
+
+def test_operators_cannot_reveal():
+    operator = staff_client(OPERATORS)
+    gamer = contactable_gamer()
+
+    answer = operator.post(
+        reverse("admin:accounts_gamer_reveal", args=[gamer.pk]), {"reason": "why not"}
+    )
+
+    assert answer.status_code == 403
+    assert not StaffAct.objects.exists()
 
 
 def test_gamer_page_shows_sessions_and_otps_but_neither_tokens_nor_codes():
@@ -560,7 +601,7 @@ def test_gamer_page_shows_sessions_and_otps_but_neither_tokens_nor_codes():
     now = timezone.now()
     gamer = session.gamer
     OtpRequest.objects.create(
-        verification=PhoneVerification.objects.create(gamer=gamer, phone="+919876543210"),
+        verification=PhoneVerification.objects.create(gamer=gamer, phone_hash="p"),
         auth_code="525503817264019",
         code_hash="c" * 64,
         created_at=now,
@@ -568,14 +609,14 @@ def test_gamer_page_shows_sessions_and_otps_but_neither_tokens_nor_codes():
         game=gamer.game,
         gamer=gamer,
         phone="+919876543210",
-        prefix="+919876543",
+        prefix_hash="q",
     )
 
     page = support.get(reverse("admin:accounts_gamer_change", args=[gamer.pk])).content.decode()
 
     assert "pixel-9" in page
-    assert "+919876543210" in page
-    for hidden in (token, clients.hash_of(token), "525503817264019", "c" * 64):
+    assert "+91******3210" in page
+    for hidden in (token, clients.hash_of(token), "525503817264019", "c" * 64, "+919876543210"):
         assert hidden not in page
 
 

@@ -120,8 +120,20 @@ def link(row: Model | None, text: object = None) -> str | SafeString:
 
 
 def mask_phone(phone: str) -> str:
-    """`+919876543210` as `+91******3210`."""
-    return phone if len(phone) < 9 else f"{phone[:3]}{'*' * (len(phone) - 7)}{phone[-4:]}"
+    """`+919876543210` as `+91******3210`; of what is no phone even less is left."""
+    if not phone:
+        return "-"
+    if len(phone) < 9:
+        return "*" * len(phone)
+    return f"{phone[:3]}{'*' * (len(phone) - 7)}{phone[-4:]}"
+
+
+def mask_email(email: str) -> str:
+    """`swift@example.com` as `s****@example.com`; without a domain nothing is left."""
+    name, at, domain = email.rpartition("@")
+    if not at:
+        return "*" * len(email) or "-"
+    return f"{name[:1]}{'*' * len(name[1:])}@{domain}"
 
 
 def _column(name: str, show: Callable[[Any], object], description: str) -> Callable[..., object]:
@@ -226,10 +238,22 @@ class ReasonForm(forms.Form):
 
 @dataclass(frozen=True)
 class Done:
-    """What the act says when it is done; a secret is shown on its own page, this once."""
+    """What the act says when it is done; a secret is shown on its own page, this once.
+
+    So is what was revealed, in lines of a name and a value each. A file is sent to whoever acted.
+    """
 
     message: str
     secret: str = ""
+    revealed: Sequence[tuple[str, str]] = ()
+    file: "Download | None" = None
+
+
+@dataclass(frozen=True)
+class Download:
+    name: str
+    content: bytes
+    content_type: str = "application/json"
 
 
 class Act(Generic[M]):
@@ -479,6 +503,10 @@ class ConsoleAdmin(AuditedAdmin[M]):
             else:
                 if done.secret:
                     return self.show_secret(request, row, done)
+                if done.revealed:
+                    return self.show_revealed(request, row, done)
+                if done.file is not None:
+                    return _attachment(done.file)
                 self.message_user(request, done.message, level=messages.SUCCESS)
                 return HttpResponseRedirect(back)
 
@@ -507,6 +535,17 @@ class ConsoleAdmin(AuditedAdmin[M]):
         }
         return TemplateResponse(request, "admin/secret_once.html", context)
 
+    def show_revealed(self, request: HttpRequest, row: M, done: Done) -> HttpResponse:
+        """Likewise the one page that shows what is masked everywhere else."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": done.message,
+            "opts": self.opts,
+            "row": row,
+            "lines": done.revealed,
+        }
+        return TemplateResponse(request, "admin/revealed_once.html", context)
+
 
 class ReadOnlyAdmin(ConsoleAdmin[M]):
     """Rows that nobody adds, changes or deletes by hand; a page shows its `readonly_fields`."""
@@ -522,6 +561,12 @@ class ReadOnlyAdmin(ConsoleAdmin[M]):
 
     def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:
         return False
+
+
+def _attachment(file: Download) -> HttpResponse:
+    response = HttpResponse(file.content, content_type=file.content_type)
+    response["Content-Disposition"] = f'attachment; filename="{file.name}"'
+    return response
 
 
 # --- Roles ---------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ CUSTODY_PATH, KGEN_PATH = "m/44'/60'/0'", "m/44'/60'/1'"
 NAMES = (
     "SECRET_KEY",
     "OTP_SECRET",
+    "PERSONAL_DATA_KEYS",
+    "PERSONAL_DATA_HASH_KEY",
     "OPERATOR_KEY",
     "ADMIN_KEY",
     "FLOAT_KEY",
@@ -64,8 +66,8 @@ def complete(path: Path) -> bool:
     with open(path, "a", opener=_private) as file:
         if is_new:
             file.write(
-                "# Made by `make run`. Keep it, and the two .seed files: gamers' addresses and "
-                "one-time codes hang on them.\n"
+                "# Made by `make run`. Keep it, and the two .seed files: gamers' addresses, "
+                "phones and one-time codes hang on them.\n"
             )
         file.writelines(f"{name}={value}\n" for name, value in missing.items())
     return bool(missing)
@@ -78,6 +80,8 @@ def _secrets(given: Mapping[str, str]) -> dict[str, str]:
     values = {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "OTP_SECRET": secrets.token_urlsafe(50),
+        "PERSONAL_DATA_KEYS": f"k1:{secrets.token_urlsafe(32)}",
+        "PERSONAL_DATA_HASH_KEY": secrets.token_urlsafe(50),
         "OPERATOR_KEY": secrets.token_hex(32),
         "ADMIN_KEY": secrets.token_hex(32),
         "FLOAT_KEY": given.get("FLOAT_KEY") or secrets.token_hex(32),

@@ -68,7 +68,9 @@ def link_of_wallet(request: HttpRequest, wallet: Wallet) -> Table:
     if account is None:
         return Table(columns=[], rows=[], empty=empty)
     proof = (
-        OtpRequest.objects.filter(gamer=wallet.gamer, phone=account.phone, used_at__isnull=False)
+        OtpRequest.objects.filter(
+            gamer=wallet.gamer, phone_hash=account.phone_hash, used_at__isnull=False
+        )
         .order_by("-created_at")
         .first()
     )

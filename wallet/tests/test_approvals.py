@@ -4,7 +4,6 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import Gamer
 from accounts.tests.factories import GamerFactory
 from wallet import approvals, freezing, ledger
 from wallet.approvals import ApprovedAlready, NotAwaitingApproval, OwnWithdrawal
@@ -115,7 +114,8 @@ def test_nobody_approves_a_withdrawal_of_their_own(where):
     gamer = payout.wallet.gamer
     if where == "another game":
         gamer = GamerFactory.create(kgen_account=gamer.kgen_account)
-    Gamer.objects.filter(pk=gamer.pk).update(email="Ann@KGeN.example")
+    gamer.email = "Ann@KGeN.example"
+    gamer.save()
 
     refused(payout, ann, OwnWithdrawal)
 

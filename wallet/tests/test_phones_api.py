@@ -8,6 +8,7 @@ from accounts.models import Gamer, KgenAccount, OtpRequest, PhoneVerification
 from accounts.tests.api import GameClient, error_body
 from accounts.tests.factories import GamerFactory, KgenAccountFactory
 from accounts.tests.outbox import sent_to
+from kgen.common.encryption import keyed_hash
 from kgen.common.models import KeptAnswer
 from wallet import custody
 from wallet.models import KgenWallet
@@ -77,7 +78,8 @@ def test_request_sends_a_code_that_is_nowhere_else(caller, gamer, outbox):
     assert code not in answer.content.decode()
     assert code not in request.code_hash
     assert (request.gamer, request.game, request.phone) == (gamer, gamer.game, "+12025550143")
-    assert request.prefix == "+12025550"
+    assert request.phone_hash == keyed_hash("phone", "+12025550143")
+    assert request.prefix_hash == keyed_hash("prefix", "+12025550")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_spellings_of_one_number_are_one_phone(caller, outbox, clock, same):
     answer = caller.post(REQUEST, same)
 
     assert error_body(answer)["error"] == "OTP_RESEND_TOO_SOON"
-    assert PhoneVerification.objects.get().phone == "+12025550143"
+    assert PhoneVerification.objects.get().phone_hash == keyed_hash("phone", "+12025550143")
 
 
 @pytest.mark.parametrize(

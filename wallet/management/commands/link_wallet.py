@@ -41,7 +41,8 @@ class Command(BaseCommand):
             parsed = _phone(phone)
             with transaction.atomic():
                 account, _ = KgenAccount.objects.select_for_update().get_or_create(
-                    phone=parsed.e164, defaults={"created_at": now}
+                    phone_hash=parsed.phone_hash,
+                    defaults={"phone": parsed.e164, "created_at": now},
                 )
                 custody.open_outside_wallet(account=account, address=address, now=now)
                 linked = linking.link(gamer=found, phone=parsed, now=now)
