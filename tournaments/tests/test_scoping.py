@@ -32,7 +32,8 @@ from wallet.tests.factories import WalletFactory
 pytestmark = pytest.mark.django_db
 
 PHONE = {"phone_number": "2025550143", "countryCode": "+1"}
-REQUEST_ID = "the-same-for-all"
+# Bodies that repeat it can be compared byte for byte.
+ONE_ID: dict[str, Any] = {"X-Request-ID": "the-same-for-all"}
 
 # Served without a caller of the API, and why.
 OPEN = {
@@ -82,13 +83,11 @@ def _score(client: GameClient, uid: str) -> dict[str, Any]:
 
 
 def _get(path: str) -> Ask:
-    return lambda client, name: client.get(path.format(name), **{"X-Request-ID": REQUEST_ID})
+    return lambda client, name: client.get(path.format(name), **ONE_ID)
 
 
 def _post(path: str, body: Callable[[GameClient, str], Any]) -> Ask:
-    return lambda client, name: client.post(
-        path.format(name), body(client, name), **{"X-Request-ID": REQUEST_ID}
-    )
+    return lambda client, name: client.post(path.format(name), body(client, name), **ONE_ID)
 
 
 # By route: what of others it could be asked for, and how.
@@ -176,10 +175,11 @@ def api_actions() -> list[tuple[str, str, type[ApiViewSet]]]:
     ]
 
 
-def everything() -> dict[str, Any]:
+def everything() -> dict[str, list[Any]]:
     """All rows that a call may move, but for when a session's token was made."""
     more = (Gamer, KgenAccount, OtpRequest, Session, KeptAnswer)
-    return {**world(), **{model.__name__: list(model.objects.values_list()) for model in more}}
+    kept: dict[str, list[Any]] = {**world()}
+    return {**kept, **{model.__name__: list(model.objects.values_list()) for model in more}}
 
 
 def rows_of(other: FullGame) -> dict[str, Any]:
@@ -230,8 +230,9 @@ def test_every_address_knows_its_caller_or_says_why_not():
         OPEN
     )
     for method, route, view in api_actions():
-        known = [GameAuthentication] if route in ("session", "eventing/_batch") else None
-        assert view.authentication_classes == (known or [GamerAuthentication]), (method, route)
+        by_game = route in ("session", "eventing/_batch")
+        known: list[Any] = [GameAuthentication] if by_game else [GamerAuthentication]
+        assert view.authentication_classes == known, (method, route)
 
 
 def test_tournament_of_another_game_is_absent(own, foreign):
@@ -341,7 +342,7 @@ def test_otp_of_another_is_absent(own, foreign, whose, settings):
         own.client.post(
             "/verification/otp/_verify",
             {**PHONE, "authCode": shown, "otp": code},
-            **{"X-Request-ID": REQUEST_ID},
+            **ONE_ID,
         )
         for shown in (NOBODYS.auth_code, auth_code)
     )
