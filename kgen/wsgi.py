@@ -1,16 +1,21 @@
 import io
 import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import HttpResponse
 from django.utils.http import parse_header_parameters
 
+from kgen.admission import Full, OnConnectionsOfItsOwn, Slots, turned_away
 from kgen.common import logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kgen.settings")
+
+# Answered however much is under way: who asks would take silence for death.
+_HEALTH: Final = {"/healthz", "/readyz"}
 
 
 class PlainRequest(WSGIRequest):
@@ -22,10 +27,7 @@ class PlainRequest(WSGIRequest):
     """
 
     def __init__(self, environ: dict[str, Any]) -> None:
-        if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
-            largest: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-            body = environ["wsgi.input"].read(largest + 1)  # one more, to be found too large
-            environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+        _read_chunks(environ)
         super().__init__(environ)
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
@@ -38,6 +40,46 @@ class PlainRequest(WSGIRequest):
 
 class Application(WSGIHandler):
     request_class = PlainRequest
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._slots = Slots(
+            at_once=settings.REQUESTS_AT_ONCE,
+            waiting=settings.REQUESTS_WAITING,
+            patience=settings.REQUESTS_PATIENCE,
+        )
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] in _HEALTH:
+            return OnConnectionsOfItsOwn(super().__call__(environ, start_response))
+        # Waited for before a slot is taken: a slow sender keeps nobody else out.
+        _read_chunks(environ)
+        _read_body(environ)
+        try:
+            with self._slots.one():
+                response = super().__call__(environ, start_response)
+                if not isinstance(response, HttpResponse):
+                    return OnConnectionsOfItsOwn(response)
+                response.close()
+                return [response.content]
+        except Full:
+            refused = turned_away(environ)
+            start_response(f"{refused.status_code} {refused.reason_phrase}", [*refused.items()])
+            return [refused.content]
+
+
+def _read_chunks(environ: dict[str, Any]) -> None:
+    if "HTTP_TRANSFER_ENCODING" in environ and environ.get("wsgi.input_terminated"):
+        largest: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        body = environ["wsgi.input"].read(largest + 1)  # one more, to be found too large
+        environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
+
+
+def _read_body(environ: dict[str, Any]) -> None:
+    """As far as a body of ours may be long; a longer one is refused by its length."""
+    length = environ.get("CONTENT_LENGTH") or ""
+    if length.isdecimal() and int(length) <= settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(length)))
 
 
 django.setup(set_prefix=False)

@@ -64,6 +64,8 @@ DEMO_SECRETS = (
 CONTRACTS = LOCAL / "chain" / "contracts.env"
 METRICS_PORT = 9464  # another one if it is taken
 STREAM_PORT = 9465  # likewise
+# Of each web worker; more than its requests at once and those that wait (REQUESTS_* of the settings).
+THREADS = 128
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
 
 # What the tables and the contracts were made with is no business of who serves and settles. The
@@ -432,7 +434,7 @@ class Supervisor:
         return path
 
     def _begin_web(self) -> Child:
-        options = ["--interface=wsgi", "--workers=2", "--blocking-threads=16", "--no-ws"]
+        options = ["--interface=wsgi", "--workers=2", f"--blocking-threads={THREADS}", "--no-ws"]
         options += ["--no-access-log", "--log-config=kgen/granian_logs.json"]
         options += [f"--host={self.host}", f"--port={self.port}", "--respawn-failed-workers"]
         return self._begin(

@@ -17,6 +17,11 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}")
 
 
+def request_id_of(wanted: str) -> str:
+    """The id that the caller gave, where it is fit to be repeated; else a new one."""
+    return wanted if _REQUEST_ID.fullmatch(wanted) else str(uuid7())
+
+
 class RequestIdMiddleware:
     """Give each request an id, the caller's own where it is fit to be repeated (contract 0).
 
@@ -27,8 +32,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        wanted = request.headers.get("X-Request-ID", "")
-        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else str(uuid7())
+        request_id = request_id_of(request.headers.get("X-Request-ID", ""))
         request.request_id = request_id  # type: ignore[attr-defined]  # a plain attribute of ours
         logs.begin(request_id=request_id)
         began = time.perf_counter()
