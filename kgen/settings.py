@@ -326,6 +326,19 @@ FLOAT_TARGET = env.int("FLOAT_TARGET", default=1_000_000)
 ADMIN_KEY = env.str("ADMIN_KEY", default="")
 FLOAT_KEY = env.str("FLOAT_KEY", default="")
 
+# --- Metrics ---------------------------------------------------------------------------------------
+
+# Whose figures `manage.py serve_metrics` tells. Web processes write theirs into the folder named by
+# PROMETHEUS_MULTIPROC_DIR in the environment, where it reads them: one for all of them, emptied
+# before they start.
+METRICS = (
+    "kgen.common.metrics.collect",
+    "accounts.metrics.collect",
+    "wallet.metrics.collect",
+    "rewards.metrics.collect",
+    "tournaments.metrics.collect",
+)
+
 # --- Logs ----------------------------------------------------------------------------------------
 
 # A line of JSON each, without secrets and personal data; LOG_FORMAT=text is for people's eyes.

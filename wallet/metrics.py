@@ -6,14 +6,14 @@ What is long over is not counted again and again: figures of slots and of how lo
 those of the newest ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from django.db import connection
 from django.db.models import Sum
 from prometheus_client.core import GaugeMetricFamily
 
+from kgen.common.metrics import gauge, rows, seconds
 from wallet import solvency
 from wallet.models import (
     ChainCursor,
@@ -26,10 +26,6 @@ from wallet.settlement import node_errors
 
 NEWEST_SLOTS: Final = 200
 NEWEST_PAYOUTS: Final = 1_000
-
-Labels = tuple[str, ...]
-# Values by their labels, which are none where there is but one value.
-Values = Sequence[tuple[Labels, float]]
 
 
 def collect(*, now: datetime) -> Iterator[GaugeMetricFamily]:
@@ -44,24 +40,24 @@ def collect(*, now: datetime) -> Iterator[GaugeMetricFamily]:
 
 
 def _payouts(now: datetime) -> Iterator[GaugeMetricFamily]:
-    by_state = _rows(
+    by_state = rows(
         "SELECT state, count(*), min(created_at) FROM wallet_payout"
         " WHERE state NOT IN ('COMPLETED', 'VOIDED') GROUP BY state ORDER BY state"
     )
-    yield _gauge(
+    yield gauge(
         "payouts",
         "Payouts that are not over.",
         [((state,), count) for state, count, _ in by_state],
         label="state",
     )
-    yield _gauge(
+    yield gauge(
         "payout_oldest_seconds",
         "Age of the oldest payout that is not over.",
-        [((state,), _seconds(now, oldest)) for state, _, oldest in by_state],
+        [((state,), seconds(now, oldest)) for state, _, oldest in by_state],
         label="state",
     )
     quantiles = ("0.5", "0.99")
-    ((took,),) = _rows(
+    ((took,),) = rows(
         """
         SELECT percentile_cont(ARRAY[0.5, 0.99])
                WITHIN GROUP (ORDER BY extract(epoch FROM modified_at - created_at))
@@ -70,27 +66,27 @@ def _payouts(now: datetime) -> Iterator[GaugeMetricFamily]:
         """,
         newest=NEWEST_PAYOUTS,
     )
-    yield _gauge(
+    yield gauge(
         "payout_seconds",
         f"What the newest {NEWEST_PAYOUTS} completed payouts took from being made to being final.",
         [((quantile,), value) for quantile, value in zip(quantiles, took or (), strict=False)],
         label="quantile",
     )
-    ((unsettled,),) = _rows(
+    ((unsettled,),) = rows(
         "SELECT coalesce(sum(amount), 0) FROM wallet_wallettransaction"
         " WHERE sync_status <> 'COMPLETED'"
     )
-    yield _gauge(
+    yield gauge(
         "unsettled_kcash",
         "Sum of the wallet transactions that the chain has yet to follow.",
         [((), unsettled)],
     )
     paused = PayoutSwitch.objects.filter(is_paused=True).exists()
-    yield _gauge("payouts_paused", "1 while all payouts are paused.", [((), paused)])
+    yield gauge("payouts_paused", "1 while all payouts are paused.", [((), paused)])
 
 
 def _slots(now: datetime) -> Iterator[GaugeMetricFamily]:
-    ((slots, payouts, attempts, bumped, dead),) = _rows(
+    ((slots, payouts, attempts, bumped, dead),) = rows(
         """
         WITH newest AS (
             SELECT id, state, action FROM wallet_slot ORDER BY id DESC LIMIT %(newest)s
@@ -109,21 +105,21 @@ def _slots(now: datetime) -> Iterator[GaugeMetricFamily]:
         newest=NEWEST_SLOTS,
     )
     of_newest = f"of the newest {NEWEST_SLOTS} slots."
-    yield _gauge("slots_seen", f"How many there are {of_newest}", [((), slots)])
+    yield gauge("slots_seen", f"How many there are {of_newest}", [((), slots)])
     if payouts is not None:
-        yield _gauge("slot_payouts", f"Payouts in a slot, the average {of_newest}", [((), payouts)])
+        yield gauge("slot_payouts", f"Payouts in a slot, the average {of_newest}", [((), payouts)])
     if slots:
-        yield _gauge(
+        yield gauge(
             "slot_attempts",
             f"Attempts at a slot, the average {of_newest}",
             [((), attempts / slots)],
         )
-    yield _gauge("slot_bumps", f"Attempts at a higher price {of_newest}", [((), bumped)])
-    yield _gauge("slots_dead", f"Those whose nonce others took, {of_newest}", [((), dead)])
+    yield gauge("slot_bumps", f"Attempts at a higher price {of_newest}", [((), bumped)])
+    yield gauge("slots_dead", f"Those whose nonce others took, {of_newest}", [((), dead)])
 
 
 def _lanes(now: datetime) -> Iterator[GaugeMetricFamily]:
-    lanes = _rows(
+    lanes = rows(
         """
         SELECT address, is_paused, next_nonce, count(slot.id), min(slot.created_at)
           FROM wallet_operator AS lane
@@ -131,44 +127,44 @@ def _lanes(now: datetime) -> Iterator[GaugeMetricFamily]:
          GROUP BY lane.id ORDER BY lane.id
         """
     )
-    yield _gauge(
+    yield gauge(
         "lane_paused",
         "1 while the lane submits nothing new.",
         [((address,), paused) for address, paused, *_ in lanes],
         label="lane",
     )
-    yield _gauge(
+    yield gauge(
         "lane_next_nonce",
         "The nonce of the lane's next slot.",
         [((address,), nonce) for address, _, nonce, *_ in lanes],
         label="lane",
     )
-    yield _gauge(
+    yield gauge(
         "lane_open_slots",
         "Slots of the lane that are not final.",
         [((address,), number) for address, _, _, number, _ in lanes],
         label="lane",
     )
-    yield _gauge(
+    yield gauge(
         "lane_oldest_slot_seconds",
         "Age of the lane's oldest slot that is not final.",
-        [((address,), _seconds(now, oldest)) for address, *_, oldest in lanes if oldest],
+        [((address,), seconds(now, oldest)) for address, *_, oldest in lanes if oldest],
         label="lane",
     )
 
 
 def _chain() -> Iterator[GaugeMetricFamily]:
     rewinds = ChainCursor.objects.aggregate(total=Sum("rewinds", default=0))["total"]
-    yield _gauge("chain_rewinds", "How often final blocks were replaced.", [((), rewinds)])
-    yield _gauge(
+    yield gauge("chain_rewinds", "How often final blocks were replaced.", [((), rewinds)])
+    yield gauge(
         "reorgs", "Times that final payments were lost to a reorg.", [((), Reorg.objects.count())]
     )
     unconfirmed = Reorg.objects.filter(confirmed_at__isnull=True).count()
-    yield _gauge("reorgs_unconfirmed", "Those that wait for a person's word.", [((), unconfirmed)])
+    yield gauge("reorgs_unconfirmed", "Those that wait for a person's word.", [((), unconfirmed)])
     unknown = ChainEvent.objects.filter(
         meaning=ChainEvent.Meaning.UNKNOWN, explained_at__isnull=True, dropped_at__isnull=True
     )
-    yield _gauge(
+    yield gauge(
         "chain_events_unknown",
         "Events that nobody has ordered, nor explained.",
         [((), unknown.count())],
@@ -179,7 +175,7 @@ def _nodes() -> Iterator[GaugeMetricFamily]:
     errors = node_errors.counts()
     if errors is None:
         return
-    yield _gauge(
+    yield gauge(
         "node_errors",
         "Questions to a node that failed, by how.",
         [((kind,), number) for kind, number in errors.items()],
@@ -191,12 +187,12 @@ def _reconciliation(now: datetime) -> Iterator[GaugeMetricFamily]:
     run = ReconciliationRun.objects.filter(finished_at__isnull=False).order_by("-pk").first()
     if run is None:
         return
-    yield _gauge("drift_kcash", "By how much chain and books differ.", [((), run.drift)])
-    yield _gauge("drift_findings", "What two looks have found wrong.", [((), len(run.findings))])
-    yield _gauge(
+    yield gauge("drift_kcash", "By how much chain and books differ.", [((), run.drift)])
+    yield gauge("drift_findings", "What two looks have found wrong.", [((), len(run.findings))])
+    yield gauge(
         "reconciled_seconds",
         "Age of the newest finished run.",
-        [((), _seconds(now, run.started_at))],
+        [((), seconds(now, run.started_at))],
     )
 
 
@@ -204,57 +200,39 @@ def _solvency(now: datetime) -> Iterator[GaugeMetricFamily]:
     sample = solvency.newest()
     if sample is None:
         return
-    yield _gauge("sample_seconds", "Age of what follows.", [((), _seconds(now, sample.taken_at))])
-    yield _gauge(
+    yield gauge("sample_seconds", "Age of what follows.", [((), seconds(now, sample.taken_at))])
+    yield gauge(
         "final_block_seconds",
         "How old the newest final block was then.",
-        [((), _seconds(sample.taken_at, sample.block_made_at))],
+        [((), seconds(sample.taken_at, sample.block_made_at))],
     )
-    yield _gauge(
+    yield gauge(
         "chain_stale",
         "1 while that is too old for its network, and settlement waits.",
         [((), solvency.is_chain_stale(sample))],
     )
-    yield _gauge("float_kcash", "What the float wallet holds.", [((), sample.float_balance)])
-    yield _gauge(
+    yield gauge("float_kcash", "What the float wallet holds.", [((), sample.float_balance)])
+    yield gauge(
         "float_payable_kcash", "What of it the contract can pay out.", [((), sample.payable)]
     )
-    yield _gauge("float_to_cover_kcash", "What the float has to pay for.", [((), sample.to_cover)])
-    yield _gauge("float_shortfall_kcash", "What it lacks for that.", [((), sample.shortfall)])
-    yield _gauge("custodial_kcash", "Final in the custodial wallets.", [((), sample.custodial)])
+    yield gauge("float_to_cover_kcash", "What the float has to pay for.", [((), sample.to_cover)])
+    yield gauge("float_shortfall_kcash", "What it lacks for that.", [((), sample.shortfall)])
+    yield gauge("custodial_kcash", "Final in the custodial wallets.", [((), sample.custodial)])
     buckets = ("bonus", "bought", "earned", "claimable", "hold", "pools")
-    yield _gauge(
+    yield gauge(
         "owed_kcash",
         "What gamers have, and can win.",
         [((bucket,), getattr(sample, bucket)) for bucket in buckets],
         label="bucket",
     )
-    yield _gauge(
+    yield gauge(
         "gas_spent_wei",
         "Gas of the payouts that were made in the last 24 hours.",
         [((), sample.gas_spent)],
     )
-    yield _gauge(
+    yield gauge(
         "lane_gas_wei",
         "What the lane has left for gas.",
         [((lane["address"],), lane["gas"]) for lane in sample.lanes],
         label="lane",
     )
-
-
-def _gauge(name: str, text: str, values: Values, *, label: str = "") -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"kgen_{name}", text, labels=[label] if label else [])
-    for labels, value in values:
-        family.add_metric(labels, float(value))
-    return family
-
-
-def _seconds(now: datetime, then: datetime) -> float:
-    return max(0.0, (now - then).total_seconds())
-
-
-def _rows(question: str, **parameters: Any) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(question, parameters or None)
-        rows: list[Any] = cursor.fetchall()
-    return rows

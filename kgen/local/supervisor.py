@@ -61,6 +61,8 @@ DEMO_SECRETS = (
     "FINANCE_TOTP_SECRET",
 )
 
+# Where the web's processes keep what they count, for the metrics.
+COUNTS = LOCAL / "counts"
 CONTRACTS = LOCAL / "chain" / "contracts.env"
 METRICS_PORT = 9464  # another one if it is taken
 STREAM_PORT = 9465  # likewise
@@ -434,6 +436,9 @@ class Supervisor:
         return path
 
     def _begin_web(self) -> Child:
+        shutil.rmtree(COUNTS, ignore_errors=True)  # of processes that are no more
+        COUNTS.mkdir()
+        counts = {"PROMETHEUS_MULTIPROC_DIR": str(COUNTS)}
         options = ["--interface=wsgi", "--workers=2", f"--blocking-threads={THREADS}", "--no-ws"]
         options += ["--no-access-log", "--log-config=kgen/granian_logs.json"]
         options += [f"--host={self.host}", f"--port={self.port}", "--respawn-failed-workers"]
@@ -443,7 +448,7 @@ class Supervisor:
                 "granian",
                 "kgen.local.wsgi:application",
                 *options,
-                environment=self._environment(without=(*OWNERS, *SIGNERS)),
+                environment=self._environment(without=(*OWNERS, *SIGNERS)) | counts,
                 ready=self._is_green,
                 port=self.port,
             )
@@ -471,7 +476,10 @@ class Supervisor:
     def _begin_metrics(self) -> Child:
         wanted = int(self.given.get("METRICS_PORT") or METRICS_PORT)
         port = wanted if processes.port_is_free(wanted) else free_port()
-        settings = {"DJANGO_SETTINGS_MODULE": "kgen.settings"}
+        settings = {
+            "DJANGO_SETTINGS_MODULE": "kgen.settings",
+            "PROMETHEUS_MULTIPROC_DIR": str(COUNTS),
+        }
         return self._begin(
             Program(
                 "metrics",

@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 from prometheus_client import CollectorRegistry, start_http_server
 
+from kgen.common.management.commands.serve_metrics import Figures
 from wallet import chain_events, metrics, solvency
-from wallet.management.commands.serve_metrics import Figures
 from wallet.models import ChainCursor, Operator, ReconciliationRun
 from wallet.settlement import node_errors, pausing
 from wallet.tests.factories import WalletFactory
