@@ -18,8 +18,15 @@ from kgen.local.processes import free_port, stop, wait_until
 from kgen.local.servers import DataFolder
 from kgen.local.valkey import Valkey
 
-BENCHMARKS = ("leaderboard", "ledger_history", "ledger_posting", "settlement", "streaming")
-WITH_VALKEY = ("leaderboard", "streaming")
+BENCHMARKS = (
+    "api",
+    "leaderboard",
+    "ledger_history",
+    "ledger_posting",
+    "settlement",
+    "streaming",
+)
+WITH_VALKEY = ("api", "leaderboard", "streaming")
 
 
 def main() -> int:
