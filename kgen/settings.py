@@ -225,6 +225,11 @@ FUTURE_CLOCK_TOLERANCE = timedelta(seconds=120)
 # From so many seats on a board is also kept in Valkey, where a rank is found without counting.
 RANKED_FROM_SEATS = env.int("RANKED_FROM_SEATS", default=5_000)
 
+# A board in play is shown as it was at most so long ago (contract 3.6); 0 shows the truth to all.
+BOARD_SNAPSHOT_AGE = timedelta(seconds=env.float("BOARD_SNAPSHOT_SECONDS", default=0.2))
+# Of all boards that a process keeps for that, some 300 bytes each.
+BOARD_SNAPSHOT_SEATS = env.int("BOARD_SNAPSHOT_SEATS", default=200_000)
+
 # Where gamers and the console reach `manage.py serve_stream`; without it no board is streamed.
 STREAM_URL = env.str("STREAM_URL", default="").rstrip("/")
 STREAM_INTERVAL = timedelta(seconds=env.float("STREAM_INTERVAL_SECONDS", default=1))

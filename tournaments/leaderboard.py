@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from django.conf import settings
 from django.db import connection
 
 from accounts.models import Gamer
-from tournaments import lifecycle, prizes, ranking, usernames
+from tournaments import lifecycle, prizes, ranking, snapshots, usernames
 from tournaments.joining import NotJoined
 from tournaments.models import Tournament
 from tournaments.order import ORDER as ORDER
@@ -135,15 +135,26 @@ def earns(score: int | None, *, sort: str) -> bool:
 
 
 def read(
-    *, tournament: Tournament, gamer: Gamer, limit: int, offset: int, now: datetime
+    *,
+    tournament: Tournament,
+    gamer: Gamer,
+    limit: int,
+    offset: int,
+    now: datetime,
+    fresh: bool = True,
 ) -> Leaderboard:
-    """The board from `offset` on, as it is at this moment (contract 3.6)."""
-    return _read(tournament, gamer=gamer, limit=limit, offset=offset, around=False, now=now)
+    """The board from `offset` on, as it is at this moment, or if not `fresh` as it was at most
+    0.2 s ago; `as_of` says when (contract 3.6)."""
+    asked = _Asked(limit=limit, offset=offset, around=False, fresh=fresh)
+    return _read(tournament, gamer=gamer, asked=asked, now=now)
 
 
-def read_around(*, tournament: Tournament, gamer: Gamer, limit: int, now: datetime) -> Leaderboard:
+def read_around(
+    *, tournament: Tournament, gamer: Gamer, limit: int, now: datetime, fresh: bool = True
+) -> Leaderboard:
     """The part of the board around the gamer, always full. Refuses with NotJoined (contract 7)."""
-    board = _read(tournament, gamer=gamer, limit=limit, offset=0, around=True, now=now)
+    asked = _Asked(limit=limit, offset=0, around=True, fresh=fresh)
+    board = _read(tournament, gamer=gamer, asked=asked, now=now)
     if board.own is None:
         raise NotJoined
     return board
@@ -159,26 +170,41 @@ def price_pool(tournament: Tournament, *, stakes: int) -> int:
     return prizes.pool_of_stakes(stakes * tournament.entry_fee, terms)
 
 
-def _read(
-    tournament: Tournament, *, gamer: Gamer, limit: int, offset: int, around: bool, now: datetime
-) -> Leaderboard:
-    window = ranking.read(
-        tournament=tournament, gamer_pk=gamer.pk, limit=limit, offset=offset, around=around
-    )
+@dataclass(frozen=True)
+class _Asked:
+    """Which part of a board: from `offset` on, or around the caller."""
+
+    limit: int
+    offset: int
+    around: bool
+    fresh: bool
+
+    @property
+    def part(self) -> dict[str, Any]:
+        return {"limit": self.limit, "offset": self.offset, "around": self.around}
+
+
+def _read(tournament: Tournament, *, gamer: Gamer, asked: _Asked, now: datetime) -> Leaderboard:
+    as_of, window = now, None
+    if not asked.fresh:
+        kept = snapshots.read(tournament=tournament, gamer_pk=gamer.pk, now=now, **asked.part)
+        window, as_of = kept or (None, now)
+    if window is None:
+        window = ranking.read(tournament=tournament, gamer_pk=gamer.pk, **asked.part)
     if window is not None:
         counted = _shown(window, tournament=tournament, gamer=gamer, now=now)
     else:
-        counted = _count(tournament, gamer=gamer, limit=limit, offset=offset, around=around)
+        counted = _count(tournament, gamer=gamer, **asked.part)
         if counted.total >= settings.RANKED_FROM_SEATS:
             ranking.want(tournament)
     return Leaderboard(
         status=tournament.status_at(now),
         standings=counted.standings,
-        winners=_winners(tournament, offset=offset),
+        winners=_winners(tournament, offset=asked.offset),
         total=counted.total,
         price_pool=price_pool(tournament, stakes=counted.stakes),
         own=counted.own,
-        as_of=now,
+        as_of=as_of,
     )
 
 

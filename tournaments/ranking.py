@@ -177,6 +177,40 @@ class _Valkey:
         self.show = self.client.register_script(_SHOW)
 
 
+@dataclass(frozen=True)
+class Moves:
+    """Seats that have moved, up to a snapshot of one run of the server: whose each is, which one,
+    whether its stake is held, and its member of the order, None where it was left."""
+
+    upto: str
+    server: str
+    rows: list[tuple[int, int, bool, memoryview | None]]
+
+    @property
+    def are_too_many(self) -> bool:
+        """Whether the whole board is sooner read anew; then some of them are missing here."""
+        return len(self.rows) > _MOST_MOVES
+
+
+def moved_since(tournament_pk: int, upto: int) -> Moves:
+    """What has moved since the snapshot `upto`, as it is now."""
+    with connection.cursor() as cursor:
+        cursor.execute(_MOVED, [tournament_pk, upto])
+        rows = cursor.fetchall()
+    return Moves(rows[0][0], rows[0][1], [row[2:] for row in rows if row[2] is not None])
+
+
+def all_seats(tournament_pk: int, *, most: int) -> Moves:
+    """Every seat; of a board with more than `most` one more than that."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        # One snapshot for both statements.
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute(f"SELECT {_UPTO}, {_SERVER}")
+        upto, server = cursor.fetchone()
+        cursor.execute(f"{_ALL} LIMIT %s", [tournament_pk, most + 1])
+        return Moves(upto, server, cursor.fetchall())
+
+
 def read(
     *, tournament: Tournament, gamer_pk: int | None, limit: int, offset: int, around: bool
 ) -> Window | None:
@@ -249,25 +283,18 @@ def _read(
         came = came or (build, count)
         if build is None or build != came[0]:
             return None
-        upto, server, moves = _moved_since(tournament, int(known_upto))
+        moves = moved_since(tournament.pk, int(known_upto))
         # After a restart the server may stand at an earlier moment than the copy.
-        if server != known_server.decode() or len(moves) > _MOST_MOVES:
+        if moves.server != known_server.decode() or moves.are_too_many:
             forget(tournament.uid)
             return None
-        moved = [word for move in moves for word in _words(*move)]
+        moved = [word for move in moves.rows for word in _words(*move)]
         asked = [gamer_pk or "", limit, offset, int(around)]
-        answer = valkey.read(keys=keys, args=[*came, count, upto, _LIFE_S, *asked, *moved])
+        answer = valkey.read(keys=keys, args=[*came, count, moves.upto, _LIFE_S, *asked, *moved])
         if answer[0] == b"GONE":
             return None
         if answer[0] == b"READ":
             return _window(*answer[1:])
-
-
-def _moved_since(tournament: Tournament, upto: int) -> tuple[str, str, list[Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(_MOVED, [tournament.pk, upto])
-        rows = cursor.fetchall()
-    return rows[0][0], rows[0][1], [row[2:] for row in rows if row[2] is not None]
 
 
 def _words(

@@ -48,12 +48,20 @@ class HistoricQuerySerializer(serializers.Serializer[None]):
     offset = QueryIntegerField(default=0)
 
 
-class LeaderboardQuerySerializer(serializers.Serializer[None]):
+class FreshQuerySerializer(serializers.Serializer[None]):
+    fresh = serializers.ChoiceField(
+        choices=["0", "1"],
+        default="0",
+        help_text="1 reads the truth; otherwise the board may be 0.2 s old.",
+    )
+
+
+class LeaderboardQuerySerializer(FreshQuerySerializer):
     limit = QueryIntegerField(min_value=1, max_value=1000, default=100)
     offset = QueryIntegerField(default=0)
 
 
-class AroundQuerySerializer(serializers.Serializer[None]):
+class AroundQuerySerializer(FreshQuerySerializer):
     around = serializers.ChoiceField(choices=["me"])
     limit = QueryIntegerField(min_value=1, max_value=200, default=21)
 

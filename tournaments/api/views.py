@@ -244,9 +244,10 @@ class LeaderboardViewSet(GamerViewSet):
         is_around = "around" in request.GET
         query = self.query(AroundQuerySerializer if is_around else LeaderboardQuerySerializer)
         tournament = listing.visible(gamer=gamer, uid=_tournament_uid(uid), now=now)
+        fresh = query["fresh"] == "1"
         if is_around:
             board = leaderboard.read_around(
-                tournament=tournament, gamer=gamer, limit=query["limit"], now=now
+                tournament=tournament, gamer=gamer, limit=query["limit"], now=now, fresh=fresh
             )
         else:
             board = leaderboard.read(
@@ -255,6 +256,7 @@ class LeaderboardViewSet(GamerViewSet):
                 limit=query["limit"],
                 offset=query["offset"],
                 now=now,
+                fresh=fresh,
             )
         return Response(shown_board(board))
 

@@ -1,7 +1,6 @@
 """The copy of a big board against the board: never another order, never an older moment."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from itertools import count
@@ -20,10 +19,11 @@ from hypothesis import strategies as st
 
 from accounts.models import Gamer
 from kgen.common.money import LARGEST_AMOUNT_IN_JSON
-from tournaments import leaderboard, lifecycle, ranking, tasks
+from tournaments import leaderboard, ranking, tasks
 from tournaments.joining import NotJoined
-from tournaments.models import Participation, Tournament
+from tournaments.models import Tournament
 from tournaments.order import MEMBER, ORDER, seat_of
+from tournaments.tests.boards import leave, score, sit, tournament_of
 from tournaments.tests.factories import TournamentFactory, player, record_score
 from wallet.tests.parallel import in_parallel
 
@@ -45,48 +45,6 @@ def _every_board_is_big(settings: Any) -> None:
 def valkey() -> Iterator[Any]:
     with redis.Redis.from_url(configured.REDIS_URL) as client:
         yield client
-
-
-def tournament_of(*, sort=Tournament.Sort.HIGH, **fields):
-    now = timezone.now()
-    draft = TournamentFactory.create(now=now, published=False, **fields)
-    Tournament.objects.filter(pk=draft.pk).update(sort=sort)
-    return lifecycle.publish(uid=draft.uid, now=draft.created_at)
-
-
-def sit(tournament, name, *, joined=0, score=None, reached=0):
-    """A seat as it is once the money has been seen to; times in microseconds after the start."""
-    gamer, _ = Gamer.objects.get_or_create(
-        game=tournament.game, gamer_id=name, defaults={"created_at": tournament.starts_at}
-    )
-    seat = Participation(
-        tournament=tournament,
-        gamer=gamer,
-        tiebreak=name,
-        joined_at=tournament.starts_at + timedelta(microseconds=joined),
-    )
-    _set(seat, score, reached)
-    seat.save(force_insert=True)
-    return seat
-
-
-def _set(seat, score, reached):
-    if score is None:
-        return
-    seat.score = score
-    seat.standing_key = score if seat.tournament.sort == Tournament.Sort.LOW else -score
-    seat.reached_at = seat.tournament.starts_at + timedelta(microseconds=reached)
-    seat.applied_hash = bytes(32)
-
-
-def score(seat, points, *, reached=0):
-    _set(seat, points, reached)
-    seat.save(update_fields=["score", "standing_key", "reached_at", "applied_hash"])
-
-
-def leave(seat):
-    seat.left_at = timezone.now()
-    seat.save(update_fields=["left_at"])
 
 
 def board(tournament, gamer, window):
