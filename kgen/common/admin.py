@@ -32,12 +32,15 @@ from django.utils.safestring import SafeString
 
 from kgen.common import audit
 from kgen.common.errors import Refusal
+from kgen.common.models import StaffAct
 
 OPERATORS = "Operators"
 SUPPORT = "Support"
 FINANCE = "Finance"
+ADMINS = "Admins"
 # No list counts or pages further than this; a search finds what lies deeper.
 LONGEST_LIST = 10_000
+LONGEST_HISTORY = 200
 
 M = TypeVar("M", bound=Model)
 
@@ -245,6 +248,8 @@ class Done:
 
     message: str
     secret: str = ""
+    # (what it is, the secret itself), where the page of a game's secret does not fit.
+    handed: Sequence[tuple[str, str]] = ()
     revealed: Sequence[tuple[str, str]] = ()
     file: "Download | None" = None
 
@@ -353,6 +358,35 @@ class AuditedAdmin(ModelAdmin[M]):
             before = self.state_of(row)
             audit.record(name="delete", label="Deleted", row=row, before=before, request=request)
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        kept = StaffAct.objects.filter(object_type=self.opts.label_lower, object_pk=str(row.pk))
+        history = Table(
+            columns=["When", "Who", "What, and why"],
+            rows=[
+                (moment(one.at), one.by_name, one.line())
+                for one in kept.order_by("-id")[:LONGEST_HISTORY]
+            ],
+            empty="Staff have done nothing here.",
+        )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "History",
+            "opts": self.opts,
+            "row": row,
+            "back": reverse(
+                f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[quote(row.pk)]
+            ),
+            "panels": [("What staff did", history)],
+        }
+        return TemplateResponse(request, "admin/panels.html", context)
+
 
 class ConsoleAdmin(AuditedAdmin[M]):
     """A page of the console, with its panels and acts, and with who may do what on it."""
@@ -383,7 +417,7 @@ class ConsoleAdmin(AuditedAdmin[M]):
     def _page_of(self, verb: str) -> str:
         return f"admin:{self.opts.app_label}_{self.opts.model_name}_{verb}"
 
-    def may_act(self, request: HttpRequest, act: Act[M]) -> bool:
+    def may_act(self, request: HttpRequest, act: Act[M], row: M | None = None) -> bool:
         return request.user.has_perm(f"{self.opts.app_label}.{_codename(act.name, self.model)}")
 
     def get_urls(self) -> list[URLPattern]:
@@ -429,7 +463,7 @@ class ConsoleAdmin(AuditedAdmin[M]):
             acts = [
                 (act, reverse(self._page_of(act.name), args=[quote(row.pk)]))
                 for act in self.acts()
-                if self.may_act(request, act) and act.is_offered(row)
+                if self.may_act(request, act, row) and act.is_offered(row)
             ]
         context = {
             "title": str(self.opts.verbose_name).capitalize(),
@@ -472,7 +506,7 @@ class ConsoleAdmin(AuditedAdmin[M]):
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
-        if not self.may_act(request, act):
+        if not self.may_act(request, act, row):
             raise PermissionDenied
         back = reverse(self._page_of("change"), args=[quote(row.pk)])
         if not act.is_offered(row):
@@ -501,7 +535,7 @@ class ConsoleAdmin(AuditedAdmin[M]):
             except Refusal as refusal:
                 form.add_error(None, str(refusal))
             else:
-                if done.secret:
+                if done.secret or done.handed:
                     return self.show_secret(request, row, done)
                 if done.revealed:
                     return self.show_revealed(request, row, done)
@@ -532,6 +566,7 @@ class ConsoleAdmin(AuditedAdmin[M]):
             "opts": self.opts,
             "row": row,
             "secret": done.secret,
+            "handed": done.handed,
         }
         return TemplateResponse(request, "admin/secret_once.html", context)
 
@@ -574,7 +609,7 @@ def _attachment(file: Download) -> HttpResponse:
 
 def make_roles() -> dict[str, list[str]]:
     """Give the staff groups exactly the permissions that the pages name, and tell which."""
-    wanted: dict[str, list[Permission]] = {OPERATORS: [], SUPPORT: [], FINANCE: []}
+    wanted: dict[str, list[Permission]] = {OPERATORS: [], SUPPORT: [], FINANCE: [], ADMINS: []}
     for model, page in admin.site._registry.items():
         if not isinstance(page, ConsoleAdmin):
             continue

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
-from django.db.models import BinaryField, Model
+from django.db.models import BinaryField, Model, QuerySet
 from django.http import HttpRequest
 
 from kgen.common.client_address import client_address
@@ -22,7 +22,8 @@ HIDDEN: Final = "(hidden)"
 
 def state_of(row: Model) -> dict[str, Any]:
     """The row as the database has it now, by column; without its files."""
-    fresh = type(row)._base_manager.filter(pk=row.pk)
+    # Not `type(row)`: whoever is signed in comes in a wrapper.
+    fresh = row.__class__._base_manager.filter(pk=row.pk)
     names = [
         field.attname for field in row._meta.concrete_fields if not isinstance(field, BinaryField)
     ]
@@ -84,7 +85,9 @@ def _shown(name: str, value: Any) -> Any:
         return HIDDEN
     if isinstance(value, Model):
         return str(value)
-    if isinstance(value, (list, tuple, set)):
+    if isinstance(value, dict):
+        return {key: _shown(str(key), one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, QuerySet)):
         return [_shown("", one) for one in value]
     return value
 

@@ -24,7 +24,7 @@ def main(demo: Path) -> None:
     known = dotenv.read(demo)
     if not known:
         sys.exit(f"{demo} is not there: start the platform with `make run` first.")
-    for prefix in ("OPERATOR", "SUPPORT", "FINANCE"):
+    for prefix in ("OPERATOR", "SUPPORT", "FINANCE", "ADMIN"):
         code = code_of(known[f"{prefix}_TOTP_SECRET"], time.time())
         print(f"{known[f'{prefix}_USER']}: {code}")
     print(f"Good for {30 - int(time.time()) % 30} s more; each works once.")

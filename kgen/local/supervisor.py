@@ -59,6 +59,8 @@ DEMO_SECRETS = (
     "SUPPORT_TOTP_SECRET",
     "FINANCE_PASSWORD",
     "FINANCE_TOTP_SECRET",
+    "ADMIN_PASSWORD",
+    "ADMIN_TOTP_SECRET",
 )
 
 # Where the web's processes keep what they count, for the metrics.
@@ -669,6 +671,7 @@ def print_summary(demo: Mapping[str, str], *, metrics_port: int | None) -> None:
             ("operator", "OPERATOR"),
             ("support", "SUPPORT"),
             ("finance", "FINANCE"),
+            ("admin", "ADMIN"),
         )
     )
     games = "\n".join(

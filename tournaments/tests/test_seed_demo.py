@@ -7,10 +7,10 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from django_otp.oath import totp
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import clients
 from accounts.models import Game
+from kgen.common.models import Authenticator
 from tournaments import lifecycle
 from tournaments.models import Tournament
 
@@ -50,6 +50,9 @@ def test_seed_demo_prints_every_name():
         "FINANCE_USER",
         "FINANCE_PASSWORD",
         "FINANCE_TOTP_SECRET",
+        "ADMIN_USER",
+        "ADMIN_PASSWORD",
+        "ADMIN_TOTP_SECRET",
     ]
 
 
@@ -69,13 +72,18 @@ def test_seed_demo_makes_sandbox_games_with_wide_limits(prefix):
 
 @pytest.mark.parametrize(
     ("prefix", "role"),
-    [("OPERATOR", "Operators"), ("SUPPORT", "Support"), ("FINANCE", "Finance")],
+    [
+        ("OPERATOR", "Operators"),
+        ("SUPPORT", "Support"),
+        ("FINANCE", "Finance"),
+        ("ADMIN", "Admins"),
+    ],
 )
 def test_seed_demo_makes_staff_with_password_and_authenticator(prefix, role):
     seeded = seed()
 
     user = User.objects.get(username=seeded[f"{prefix}_USER"])
-    device = TOTPDevice.objects.get(user=user)
+    device = Authenticator.objects.get(user=user)
     code = totp(b32decode(seeded[f"{prefix}_TOTP_SECRET"]))
     assert user.check_password(seeded[f"{prefix}_PASSWORD"])
     assert (user.is_staff, user.is_superuser) == (True, False)
@@ -106,7 +114,7 @@ def test_seed_demo_run_again_keeps_everything(monkeypatch):
 
     assert again == first
     assert set(Tournament.objects.values_list("uid", flat=True)) == tournaments
-    assert (Game.objects.count(), User.objects.count(), TOTPDevice.objects.count()) == (2, 3, 3)
+    assert (Game.objects.count(), User.objects.count(), Authenticator.objects.count()) == (2, 4, 4)
 
 
 def test_seed_demo_replaces_only_the_secret_that_does_not_match(monkeypatch):
@@ -133,10 +141,11 @@ def test_seed_demo_alone_leaves_every_secret_as_it_was(monkeypatch):
         "OPERATOR_USER",
         "SUPPORT_USER",
         "FINANCE_USER",
+        "ADMIN_USER",
     ]
     assert seed(monkeypatch, first) == first
     assert Game.objects.count() == 2
-    assert User.objects.count() == TOTPDevice.objects.count() == 3
+    assert User.objects.count() == Authenticator.objects.count() == 4
 
 
 def test_seed_demo_hands_out_new_secrets_where_the_old_are_lost(monkeypatch):
@@ -153,7 +162,7 @@ def test_seed_demo_hands_out_new_secrets_where_the_old_are_lost(monkeypatch):
     clients.authenticate(
         client_id=third["CLIENT_ID"], client_secret=third["CLIENT_SECRET"], now=timezone.now()
     )
-    assert TOTPDevice.objects.count() == 3
+    assert Authenticator.objects.count() == 4
 
 
 def test_seed_demo_renews_tournaments_that_are_over(monkeypatch):

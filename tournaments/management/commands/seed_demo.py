@@ -3,8 +3,6 @@
 import json
 import os
 import secrets
-from base64 import b32decode, b32encode
-from binascii import Error as NotBase32
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,18 +10,18 @@ from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import clients
+from accounts import clients, staff
 from accounts.models import Game
-from kgen.common.admin import FINANCE, OPERATORS, SUPPORT, make_roles
+from kgen.common.admin import ADMINS, FINANCE, OPERATORS, SUPPORT, make_roles
+from kgen.common.models import Authenticator
 from tournaments import lifecycle
 from tournaments.lifecycle import Schedule
 from tournaments.models import Tournament
 
 # How the environment's names begin, and what is made under them.
 GAMES = {"CLIENT": "Carrom", "CLIENT2": "Ludo"}
-STAFF = {"OPERATOR": OPERATORS, "SUPPORT": SUPPORT, "FINANCE": FINANCE}
+STAFF = {"OPERATOR": OPERATORS, "SUPPORT": SUPPORT, "FINANCE": FINANCE, "ADMIN": ADMINS}
 
 DAY = timedelta(days=1)
 ENTRY_FEE = 10
@@ -31,7 +29,7 @@ ENTRY_FEE = 10
 
 class Command(BaseCommand):
     help = (
-        "Makes two sandbox games, an operator, a supporter and one of finance with their "
+        "Makes two sandbox games, an operator, a supporter, one of finance and an Admin with their "
         "authenticators, and tournaments to look at. What it made before it keeps. A secret that the "
         "environment names (CLIENT_SECRET, OPERATOR_PASSWORD, ...) is printed again if it is right, "
         "else replaced. The last line is JSON."
@@ -113,13 +111,10 @@ def staff_member(prefix: str, role: str) -> dict[str, str]:
         handed[f"{prefix}_PASSWORD"] = password
 
     totp_secret = os.environ.get(f"{prefix}_TOTP_SECRET")
-    devices = TOTPDevice.objects.filter(user=user, confirmed=True)
-    if totp_secret is not None or not devices.exists():
-        if not totp_secret or not devices.filter(key=_key_of(totp_secret)).exists():
-            key = secrets.token_hex(20)
-            TOTPDevice.objects.filter(user=user).delete()
-            TOTPDevice.objects.create(user=user, name="Authenticator app", key=key)
-            totp_secret = b32encode(bytes.fromhex(key)).decode()
+    kept = Authenticator.objects.filter(user=user, confirmed=True).first()
+    if totp_secret is not None or kept is None:
+        if kept is None or totp_secret != staff.seed_of(user=user, key=kept.key).base32:
+            totp_secret = staff.make_authenticator(user=user).base32
         handed[f"{prefix}_TOTP_SECRET"] = totp_secret
     return handed
 
@@ -151,11 +146,3 @@ def _publish(
         now=now,
     )
     lifecycle.publish(uid=tournament.uid, now=now)
-
-
-def _key_of(totp_secret: str) -> str:
-    """The key as a device keeps it, in hexadecimal; empty if it is none."""
-    try:
-        return b32decode(totp_secret).hex()
-    except NotBase32:
-        return ""

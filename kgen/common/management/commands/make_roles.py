@@ -8,7 +8,7 @@ from kgen.common.admin import make_roles
 
 
 class Command(BaseCommand):
-    help = "Makes the staff groups Operators, Support and Finance with exactly their permissions."
+    help = "Makes the staff groups Operators, Support, Finance and Admins with exactly their permissions."
 
     def handle(self, *args: Any, **options: Any) -> None:
         for role, permissions in make_roles().items():
