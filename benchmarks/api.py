@@ -245,10 +245,10 @@ class World:
 
     def _link_all(self) -> None:
         for number, gamer in enumerate(self._gamers()):
-            account = KgenAccountFactory.create(phone=f"+1202555{number:04d}")
-            KgenWalletFactory.create(account=account, now=self.now - timedelta(days=2))
-            Gamer.objects.filter(pk=gamer.pk).update(kgen_account=account)
             with transaction.atomic():
+                account = KgenAccountFactory.create(phone=f"+1202555{number:04d}")
+                KgenWalletFactory.create(account=account, now=self.now - timedelta(days=2))
+                Gamer.objects.filter(pk=gamer.pk).update(kgen_account=account)
                 fill(gamer.wallet, ledger.Bucket.EARNED, 10)
 
 
