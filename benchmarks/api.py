@@ -33,6 +33,7 @@ from accounts.tests.factories import KgenAccountFactory
 from benchmarks import databases, debian
 from benchmarks.reports import Goal, Report
 from kgen.local.processes import LOOPBACK, children_of, free_port, start, stop, wait_until
+from kgen.local.supervisor import THREADS
 from rewards import granting
 from rewards.models import Reward
 from tournaments import joining, lifecycle
@@ -103,7 +104,7 @@ WORKS: Final = (
 def measure(options: Sequence[str]) -> Report:
     parser = ArgumentParser(prog="python -m benchmarks api")
     parser.add_argument("--seconds", type=int, default=6, help="of each work (6)")
-    parser.add_argument("--threads", type=int, default=16, help="of a web worker (16)")
+    parser.add_argument("--threads", type=int, default=THREADS, help=f"of a web worker ({THREADS})")
     parser.add_argument("--only", default="", help="works, by commas")
     given = parser.parse_args(options)
     wanted = set(given.only.split(",")) if given.only else {work.call for work in WORKS}
