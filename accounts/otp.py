@@ -7,24 +7,29 @@ calls see each other's counts, and a restart forgives nothing.
 import hmac
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import ceil
+from typing import Final
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 
 from accounts import sms
-from accounts.models import Gamer, OtpRequest, PhoneVerification
+from accounts.models import Gamer, OtpRequest, OtpSwitch, PhoneVerification
 from accounts.phones import Phone
 from kgen.common.errors import Conflict, Invalid, NotFound, TooMany, Unavailable
 from kgen.common.transactions import requires_transaction
 
 logger = logging.getLogger(__name__)
 
+# Of a sandbox's numbers for tests alone.
+SANDBOX_CODE: Final = "000000"
+
 _PURPOSE = "link-wallet"
+_WHILE_STOPPED = timedelta(seconds=60)
 # Names the advisory lock under which sends are counted, one at a time over all processes.
 _COUNTING_SENDS = 0x4F5450
 
@@ -50,6 +55,12 @@ class RequestLimitReached(TooMany):
 class DeliveryFailed(Unavailable):
     code = "OTP_DELIVERY_FAILED"
     message = "The SMS could not be sent. Ask again."
+
+
+class SendingStopped(Unavailable):
+    """Staff have pulled the switch: nobody gets an OTP for now."""
+
+    message = "No OTPs are sent just now. Try again later."
 
 
 class OtpNotFound(NotFound):
@@ -96,22 +107,28 @@ class _Limit:
 def issue(*, gamer: Gamer, phone: Phone, now: datetime) -> Issued:
     """Make an OTP for a gamer's phone; the older one of this gamer and phone is void from now on.
 
-    The caller sends it with `deliver` once this is committed. Raises `AlreadyLinked`,
+    The caller sends it with `deliver` once this is committed. A sandbox's number for tests gets the
+    code that everybody knows, and nothing is sent. Raises `AlreadyLinked`, `SendingStopped`,
     `ResendTooSoon` or `RequestLimitReached`.
     """
     if gamer.kgen_account is not None and gamer.kgen_account.phone != phone.e164:
         raise AlreadyLinked
     auth_code = str(10**14 + secrets.randbelow(9 * 10**14))
-    code = f"{secrets.randbelow(10**6):06d}"
+    is_free = gamer.game.is_sandbox and phone.is_for_tests
+    code = SANDBOX_CODE if is_free else f"{secrets.randbelow(10**6):06d}"
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_COUNTING_SENDS])
+        if not is_free and OtpSwitch.objects.filter(is_pulled=True).exists():
+            raise SendingStopped(retry_after=_WHILE_STOPPED)
         verification, _ = PhoneVerification.objects.select_for_update(no_key=True).get_or_create(
             gamer=gamer, phone_hash=phone.phone_hash
         )
-        if (wait := verification.wait_before_resend(now)) > timedelta(0):
+        wait = verification.wait_before_resend(now)
+        if wait > timedelta(0) and not _was_lost(verification, now=now):
             raise ResendTooSoon(wait)
-        if (wait := _wait_for_limits(gamer=gamer, phone=phone, now=now)) > timedelta(0):
+        limits = _limits(gamer=gamer, phone=phone, is_free=is_free)
+        if (wait := _wait_for_limits(limits, now=now)) > timedelta(0):
             raise RequestLimitReached(retry_after=wait)
 
         request = OtpRequest.objects.create(
@@ -124,6 +141,9 @@ def issue(*, gamer: Gamer, phone: Phone, now: datetime) -> Issued:
             gamer=gamer,
             phone=phone.e164,
             prefix_hash=phone.prefix_hash,
+            country=phone.country,
+            is_free=is_free,
+            sent_at=now if is_free else None,
         )
         verification.last_generated_timestamp = now
         verification.save(update_fields=["last_generated_timestamp"])
@@ -137,6 +157,8 @@ def deliver(*, issued: Issued, now: datetime) -> None:
     been sent all the same.
     """
     request = issued.request
+    if request.is_free:
+        return
     message = sms.Message(
         phone=issued.phone.e164,
         code=issued.code,
@@ -155,6 +177,7 @@ def deliver(*, issued: Issued, now: datetime) -> None:
             if verification.last_generated_timestamp == request.created_at:
                 verification.cooldown_reset()
         raise DeliveryFailed(retry_after=timedelta(seconds=1)) from refusal
+    OtpRequest.objects.filter(pk=request.pk).update(sent_at=now)
 
 
 def check(*, gamer: Gamer, phone: Phone, auth_code: str, code: str, now: datetime) -> None:
@@ -207,10 +230,23 @@ def _open_request(*, gamer: Gamer, phone: Phone, auth_code: str) -> OtpRequest:
     return request
 
 
-def _wait_for_limits(*, gamer: Gamer, phone: Phone, now: datetime) -> timedelta:
+def _was_lost(verification: PhoneVerification, *, now: datetime) -> bool:
+    """Whether the newest request was made by a process that died before it could send it.
+
+    Whether it was sent cannot be known: limits count it all the same.
+    """
+    newest = verification.requests.order_by("-id").first()
+    return (
+        newest is not None
+        and newest.sent_at is None
+        and newest.created_at <= now - settings.OTP_DELIVERY_PATIENCE
+    )
+
+
+def _wait_for_limits(limits: Iterable[_Limit], *, now: datetime) -> timedelta:
     """How long until every limit leaves room for one more send; nothing if they do now."""
     waits = []
-    for limit in _limits(gamer=gamer, phone=phone):
+    for limit in limits:
         # With the limit's last place taken, there is room again once that send leaves the window.
         last_place = (
             OtpRequest.objects.filter(
@@ -223,17 +259,20 @@ def _wait_for_limits(*, gamer: Gamer, phone: Phone, now: datetime) -> timedelta:
     return max(waits, default=timedelta(0))
 
 
-def _limits(*, gamer: Gamer, phone: Phone) -> Iterator[_Limit]:
+def _limits(*, gamer: Gamer, phone: Phone, is_free: bool) -> Iterator[_Limit]:
     hour, day = timedelta(hours=1), timedelta(days=1)
     yield _Limit(Q(phone_hash=phone.phone_hash), settings.OTP_SENDS_PER_PHONE_AND_HOUR, hour)
     yield _Limit(Q(gamer=gamer), settings.OTP_SENDS_PER_GAMER_AND_DAY, day)
+    if is_free:
+        return
     yield _Limit(
-        Q(prefix_hash=phone.prefix_hash),
+        Q(prefix_hash=phone.prefix_hash, is_free=False),
         settings.OTP_SENDS_PER_PREFIX_AND_10_MINUTES,
         timedelta(minutes=10),
     )
-    yield _Limit(Q(game_id=gamer.game_id), settings.OTP_DAILY_BUDGET_PER_GAME, day)
-    yield _Limit(Q(), settings.OTP_DAILY_BUDGET, day)
+    paid_by_game = Q(game_id=gamer.game_id, is_free=False)
+    yield _Limit(paid_by_game, settings.OTP_DAILY_BUDGET_PER_GAME, day)
+    yield _Limit(Q(is_free=False), settings.OTP_DAILY_BUDGET, day)
 
 
 def _hash_of(*, phone: str, auth_code: str, code: str) -> str:

@@ -111,6 +111,11 @@ app.conf.beat_schedule = {
         "schedule": crontab(hour=2, minute=0),
         "options": {"expires": 6 * 3600},
     },
+    "watch over one-time passwords": {
+        "task": "accounts.tasks.watch_otps",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "forget expired tokens": {
         "task": "accounts.tasks.forget_expired_tokens",
         "schedule": 3600.0,

@@ -113,6 +113,7 @@ APPLICATION_GRANTS = {
     ),
     "wallet_walletfreeze": "SELECT, INSERT, UPDATE (lifted_by, lifted_at, lift_reason)",
     "wallet_payoutswitch": "SELECT, UPDATE",
+    "accounts_otpswitch": "SELECT, UPDATE",
     "wallet_chainevent": (
         "SELECT, INSERT, UPDATE (meaning, dropped_at, explanation, explained_by, explained_at)"
     ),
@@ -275,11 +276,21 @@ PERSONAL_DATA_HASH_KEY = env.str("PERSONAL_DATA_HASH_KEY")
 OTP_LIFE = timedelta(seconds=300)
 OTP_RESEND_WAIT = timedelta(seconds=60)
 OTP_TRIES = 5
+# A gateway takes no longer to take an SMS or to refuse it; what nobody has told of by then, nobody will.
+OTP_DELIVERY_PATIENCE = timedelta(seconds=20)
 OTP_SENDS_PER_PHONE_AND_HOUR = 5
 OTP_SENDS_PER_GAMER_AND_DAY = 10
 OTP_SENDS_PER_PREFIX_AND_10_MINUTES = 20
 OTP_DAILY_BUDGET_PER_GAME = env.int("OTP_DAILY_BUDGET_PER_GAME", default=2_000)
 OTP_DAILY_BUDGET = env.int("OTP_DAILY_BUDGET", default=20_000)
+# Somebody is told when so much of a limit of sends is used up, or when of an hour's OTPs, at least as
+# many as the sample, fewer than these are ever shown to us: so it looks when SMS are pumped.
+OTP_ALARM_PERCENT = env.int("OTP_ALARM_PERCENT", default=80)
+OTP_LEAST_VERIFIED_PERCENT = env.int("OTP_LEAST_VERIFIED_PERCENT", default=30)
+OTP_VERIFIED_SAMPLE = env.int("OTP_VERIFIED_SAMPLE", default=20)
+# Numbers that belong to nobody, as a regular expression: sandboxes send them nothing, and their code
+# is 000000. North America keeps 555-0100 to 555-0199 of every area for such uses.
+OTP_SANDBOX_NUMBERS = env.str("OTP_SANDBOX_NUMBERS", default=r"\+1[2-9][0-9]{2}55501[0-9]{2}")
 OTP_COUNTRIES = env.list("OTP_COUNTRIES", default=["IN", "US"])
 
 # accounts.sms.twilio.Twilio, accounts.sms.sns.Sns or accounts.sms.msg91.Msg91; the file outbox sends

@@ -2,7 +2,7 @@
 
 from accounts.models.gamers import Gamer, KgenAccount
 from accounts.models.games import HIGHEST_RATE, Game, GameSecret
-from accounts.models.phones import OtpRequest, PhoneVerification
+from accounts.models.phones import OtpRequest, OtpSwitch, PhoneVerification
 from accounts.models.sessions import Session, SessionToken
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Gamer",
     "KgenAccount",
     "OtpRequest",
+    "OtpSwitch",
     "PhoneVerification",
     "Session",
     "SessionToken",

@@ -50,6 +50,9 @@ class OtpRequest(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True, blank=True)
+    # The gateway took it. Null with `undelivered_at`, too: it is on its way, or whoever was to send
+    # it is dead; then nobody has to wait for long.
+    sent_at = models.DateTimeField(null=True, blank=True)
     # The gateway refused it: nobody can know the code, and nothing was spent.
     undelivered_at = models.DateTimeField(null=True, blank=True)
 
@@ -59,6 +62,9 @@ class OtpRequest(models.Model):
     phone = EncryptedText()
     phone_hash = KeyedHash(of="phone", kind="phone")
     prefix_hash = models.CharField(max_length=64)
+    country = models.CharField(max_length=2, default="", db_default="")
+    # A number for tests, of a sandbox: nothing was sent, and nothing was paid.
+    is_free = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         indexes = [
@@ -71,3 +77,33 @@ class OtpRequest(models.Model):
 
     def __str__(self) -> str:
         return f"OTP of {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class OtpSwitch(models.Model):
+    """The one switch of all one-time passwords. Pulled, none is made or sent."""
+
+    # There is one row, made by the migration.
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    is_pulled = models.BooleanField(default=False)
+    changed_by = models.CharField(max_length=150, blank=True)
+    reason = models.CharField(max_length=500, blank=True)
+    changed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "one-time passwords"
+        verbose_name_plural = "one-time passwords"
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="otp_switch_is_one"),
+            models.CheckConstraint(
+                condition=models.Q(is_pulled=False)
+                | (
+                    models.Q(changed_at__isnull=False)
+                    & ~models.Q(changed_by="")
+                    & ~models.Q(reason="")
+                ),
+                name="otp_switch_pulled_by_somebody_for_a_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return "No one-time passwords are sent" if self.is_pulled else "One-time passwords are sent"

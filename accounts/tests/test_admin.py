@@ -144,6 +144,7 @@ def test_form_of_another_origin_is_refused():
 READING = {
     "accounts.view_game",
     "accounts.view_gamer",
+    "accounts.view_otpswitch",
     "rewards.view_bulkgrant",
     "rewards.view_reward",
     "tournaments.view_gameevent",
@@ -210,6 +211,8 @@ def test_make_roles_gives_support_exactly_its_permissions():
     assert codenames(SUPPORT) == READING | {
         "accounts.block_gamer",
         "accounts.end_sessions_gamer",
+        "accounts.pull_otpswitch",
+        "accounts.release_otpswitch",
         "accounts.reveal_gamer",
         "accounts.unblock_gamer",
         "tournaments.verify_tournament",
@@ -246,6 +249,9 @@ def test_make_roles_gives_admins_exactly_their_permissions():
     call_command("make_roles", verbosity=0)
 
     assert codenames(ADMINS) == {
+        "accounts.pull_otpswitch",
+        "accounts.release_otpswitch",
+        "accounts.view_otpswitch",
         "auth.add_user",
         "auth.end_sessions_user",
         "auth.hand_out_password_user",

@@ -33,5 +33,7 @@ def test_what_was_sent_and_proven_lately_is_told(settings):
         ("otp_last_hour", "verified"): 1,
         ("otp_last_hour", "guessed_out"): 0,
         ("otp_budget_left", ""): 8,
+        ("otp_alarms", ""): 0,
+        ("otp_stopped", ""): 0,
         ("sessions_last_hour", ""): 1,
     }

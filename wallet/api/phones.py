@@ -64,6 +64,7 @@ class OtpViewSet(GamerViewSet):
     @refuses(
         phones.PhoneCountryNotServed,
         otp.AlreadyLinked,
+        otp.SendingStopped,
         otp.ResendTooSoon,
         otp.RequestLimitReached,
         otp.DeliveryFailed,
