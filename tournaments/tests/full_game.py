@@ -2,20 +2,26 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 
-from accounts.models import Game, Gamer
+from accounts.models import Game, Gamer, KgenAccount, OtpRequest, Session
 from accounts.tests.api import GameClient
 from accounts.tests.factories import GameFactory, GamerFactory, KgenAccountFactory
+from kgen.common.models import KeptAnswer
 from rewards.models import Reward
 from rewards.tests.factories import promotion
 from tournaments import settling
 from tournaments.models import Tournament
 from tournaments.tests.factories import TournamentFactory, player, seat
+from tournaments.tests.world import world
 from wallet import custody
 from wallet.models import Wallet
 from wallet.tests.factories import KgenWalletFactory, WalletFactory
+
+# Of nobody yet, and of a country that is served.
+PHONE = {"phone_number": "2025550143", "countryCode": "+1"}
 
 
 @dataclass(frozen=True)
@@ -64,3 +70,10 @@ def full_game(*, now: datetime, gamer_id: str = "g-481", linked: bool = True) ->
         settled=settling.settle(uid=settled.uid, now=now),
         reward=promotion(gamer, 25, now=now - timedelta(minutes=1)),
     )
+
+
+def everything() -> dict[str, list[Any]]:
+    """All rows that a call may move, but for a session's tokens."""
+    more = (Gamer, KgenAccount, OtpRequest, Session, KeptAnswer)
+    kept: dict[str, list[Any]] = {**world()}
+    return {**kept, **{model.__name__: list(model.objects.values_list()) for model in more}}

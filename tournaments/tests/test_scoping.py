@@ -15,23 +15,20 @@ from django.utils import timezone
 
 from accounts import sessions
 from accounts.api.authentication import GameAuthentication, GamerAuthentication
-from accounts.models import Gamer, KgenAccount, OtpRequest, Session
+from accounts.models import Gamer
 from accounts.tests.api import GameClient
 from accounts.tests.factories import GamerFactory
 from accounts.tests.outbox import sent_to
 from kgen.common.api.views import ApiViewSet
-from kgen.common.models import KeptAnswer
 from rewards.tests.factories import promotion
 from tournaments.api import streaming
 from tournaments.lifecycle import TournamentNotFound
-from tournaments.tests.full_game import FullGame, full_game
-from tournaments.tests.world import world
+from tournaments.tests.full_game import PHONE, FullGame, everything, full_game
 from wallet import custody
 from wallet.tests.factories import WalletFactory
 
 pytestmark = pytest.mark.django_db
 
-PHONE = {"phone_number": "2025550143", "countryCode": "+1"}
 # Bodies that repeat it can be compared byte for byte.
 ONE_ID: dict[str, Any] = {"X-Request-ID": "the-same-for-all"}
 
@@ -173,13 +170,6 @@ def api_actions() -> list[tuple[str, str, type[ApiViewSet]]]:
         if route.startswith("api/v1/")
         for method in sorted(set(view.actions) - {"head"})
     ]
-
-
-def everything() -> dict[str, list[Any]]:
-    """All rows that a call may move, but for when a session's token was made."""
-    more = (Gamer, KgenAccount, OtpRequest, Session, KeptAnswer)
-    kept: dict[str, list[Any]] = {**world()}
-    return {**kept, **{model.__name__: list(model.objects.values_list()) for model in more}}
 
 
 def rows_of(other: FullGame) -> dict[str, Any]:
