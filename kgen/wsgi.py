@@ -7,6 +7,7 @@ import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpResponse
+from django.urls import get_resolver
 from django.utils.http import parse_header_parameters
 
 from kgen.admission import Full, OnConnectionsOfItsOwn, Slots, turned_away
@@ -85,4 +86,6 @@ def _read_body(environ: dict[str, Any]) -> None:
 django.setup(set_prefix=False)
 if "granian" in sys.modules:  # a process that serves, not one that only reads this
     logs.take_over()
+# Every view is loaded before the first request comes, which else would keep others waiting.
+get_resolver().url_patterns  # noqa: B018 - looked at, so that it is there
 application = Application()

@@ -68,8 +68,16 @@ COUNTS = LOCAL / "counts"
 CONTRACTS = LOCAL / "chain" / "contracts.env"
 METRICS_PORT = 9464  # another one if it is taken
 STREAM_PORT = 9465  # likewise
-# Of each web worker; more than its requests at once and those that wait (REQUESTS_* of the settings).
-THREADS = 128
+WEB_OPTIONS = (
+    "--interface=wsgi",
+    "--workers=2",
+    # Of each worker; more than its requests at once and those that wait (REQUESTS_* of the settings).
+    "--blocking-threads=128",
+    "--no-ws",
+    "--no-access-log",
+    "--log-config=kgen/granian_logs.json",
+    "--respawn-failed-workers",
+)
 WORKER_OPTIONS = ("--without-gossip", "--without-mingle")
 
 # What the tables and the contracts were made with is no business of who serves and settles. The
@@ -441,15 +449,14 @@ class Supervisor:
         shutil.rmtree(COUNTS, ignore_errors=True)  # of processes that are no more
         COUNTS.mkdir()
         counts = {"PROMETHEUS_MULTIPROC_DIR": str(COUNTS)}
-        options = ["--interface=wsgi", "--workers=2", f"--blocking-threads={THREADS}", "--no-ws"]
-        options += ["--no-access-log", "--log-config=kgen/granian_logs.json"]
-        options += [f"--host={self.host}", f"--port={self.port}", "--respawn-failed-workers"]
         return self._begin(
             Program(
                 "web",
                 "granian",
                 "kgen.local.wsgi:application",
-                *options,
+                *WEB_OPTIONS,
+                f"--host={self.host}",
+                f"--port={self.port}",
                 environment=self._environment(without=(*OWNERS, *SIGNERS)) | counts,
                 ready=self._is_green,
                 port=self.port,
