@@ -68,11 +68,12 @@ COUNTS = LOCAL / "counts"
 CONTRACTS = LOCAL / "chain" / "contracts.env"
 METRICS_PORT = 9464  # another one if it is taken
 STREAM_PORT = 9465  # likewise
+# Of each web worker; more than its requests at once and those that wait (REQUESTS_* of the settings).
+THREADS = 128
 WEB_OPTIONS = (
     "--interface=wsgi",
     "--workers=2",
-    # Of each worker; more than its requests at once and those that wait (REQUESTS_* of the settings).
-    "--blocking-threads=128",
+    f"--blocking-threads={THREADS}",
     "--no-ws",
     "--no-access-log",
     "--log-config=kgen/granian_logs.json",
