@@ -18,7 +18,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@signals.user_preload_options.connect  # the first thing that worker and beat do
+@signals.celeryd_init.connect  # before the worker warns of anything
 @signals.setup_logging.connect  # in place of Celery's own
 def write_our_lines(**_later: object) -> None:
     logging.config.dictConfig(settings.LOGGING)

@@ -39,6 +39,8 @@ def config(*, level: str) -> dict[str, Any]:
             "django": {"handlers": [], "propagate": True},
             # A refusal is an answer, not an event; what nobody expected is logged where it is met.
             "django.request": {"level": "ERROR"},
+            # It tells whole addresses of what we ask of others.
+            "httpx": {"level": "WARNING"},
         },
         "root": {"handlers": ["lines"], "level": level},
     }
