@@ -12,6 +12,7 @@ from django.utils.http import parse_header_parameters
 
 from kgen.admission import Full, OnConnectionsOfItsOwn, Slots, turned_away
 from kgen.common import logs
+from kgen.common.api import traffic
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "kgen.settings")
 
@@ -64,6 +65,7 @@ class Application(WSGIHandler):
                 response.close()
                 return [response.content]
         except Full:
+            traffic.note_turned_away()
             refused = turned_away(environ)
             start_response(f"{refused.status_code} {refused.reason_phrase}", [*refused.items()])
             return [refused.content]

@@ -6,6 +6,7 @@ slowly misses the boards in between, and one who does not read at all is dropped
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from django.utils import timezone
 from accounts import sessions
 from accounts.clients import hash_of
 from accounts.models import Gamer, Session
+from kgen.common import logs
 from kgen.common.api.exceptions import InvalidRequest, plain_response, refusal_response
 from kgen.common.api.renderers import JsonRenderer
 from kgen.common.errors import NotFound, Refusal, Unavailable
@@ -32,6 +34,9 @@ from tournaments.lifecycle import TournamentNotFound
 from tournaments.models import Tournament
 
 logger = logging.getLogger(__name__)
+
+# In the log alone: the watcher has gone away himself.
+_LEFT: Final = 499
 
 SHOWN: Final = 100
 # Each has a connection to the database.
@@ -209,7 +214,8 @@ class Streams:
 
 
 def serve(*, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT. Nothing is logged of a request: its address has a token."""
+    """Serve until SIGTERM or SIGINT. aiohttp's own log would have the address with its token."""
+    logs.take_over()
     web.run_app(
         Streams().application(),
         host=host,
@@ -276,9 +282,15 @@ async def _send(response: web.StreamResponse, data: bytes) -> None:
 async def _in_the_contracts_words(
     request: web.Request, handler: Callable[[web.Request], Any]
 ) -> web.StreamResponse:
+    logs.begin(request_id=_id_of(request))
+    began = time.perf_counter()
     try:
         response: web.StreamResponse = await handler(request)
+        _tell(request, response.status, began)
         return response
+    except asyncio.CancelledError:
+        _tell(request, _LEFT, began)
+        raise
     except Refusal as refusal:
         answer = refusal_response(_asked_by(request), refusal)
     except web.HTTPNotFound:
@@ -288,11 +300,22 @@ async def _in_the_contracts_words(
     except Exception:
         logger.exception("A bug, or the database is away")
         answer = plain_response(_asked_by(request), 503)
+    _tell(request, answer.status_code, began)
     return web.Response(
         body=answer.content,
         status=answer.status_code,
         headers={**dict(answer.items()), **_headers_of(request)},
     )
+
+
+def _tell(request: web.Request, status: int, began: float) -> None:
+    """One line a request, as the web has them; of a watcher, when he leaves. Never the query."""
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "unknown"
+    level = logging.DEBUG if route == "/healthz" else logging.INFO
+    milliseconds = round((time.perf_counter() - began) * 1000, 1)
+    told = logs.fields(method=request.method, route=route, status=status, milliseconds=milliseconds)
+    logger.log(level, "request", extra=told)
 
 
 def _asked_by(request: web.Request) -> HttpRequest:

@@ -18,6 +18,7 @@ from kgen.common import logs
 logger = logging.getLogger(__name__)
 
 UNKNOWN: Final = "unknown"
+TURNED_AWAY: Final = "turned away"
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # Asked every few seconds by those who watch over us.
 POLLED: Final = frozenset({"healthz", "readyz"})
@@ -40,6 +41,11 @@ IN_PROGRESS: Final = Gauge(
 def in_progress() -> AbstractContextManager[Any]:
     """Count a request while it runs."""
     return IN_PROGRESS.track_inprogress()
+
+
+def note_turned_away() -> None:
+    """Count a request that nobody had time for; a line for each would take more of it."""
+    REQUESTS.labels(TURNED_AWAY, UNKNOWN, 503).inc()
 
 
 def note(request: HttpRequest, response: HttpResponseBase, *, seconds: float) -> None:

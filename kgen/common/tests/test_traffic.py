@@ -49,7 +49,7 @@ def test_a_request_is_counted_by_route_method_and_status():
 
 @pytest.mark.django_db
 def test_no_caller_makes_a_label():
-    known = {*routes(), traffic.UNKNOWN, "static", "admin"}
+    known = {*routes(), traffic.UNKNOWN, traffic.TURNED_AWAY, "static", "admin"}
     client = Client(raise_request_exception=False)
 
     for number in range(40):
@@ -110,3 +110,12 @@ def test_waiting_tasks_are_told(db, settings):
 
 def test_without_valkey_nobody_says_how_many_tasks_wait(valkey_away):
     assert list(collect(now=timezone.now())) == []
+
+
+def test_who_is_turned_away_is_counted():
+    labels = {"route": "turned away", "method": "unknown", "status": "503"}
+    before = REGISTRY.get_sample_value("kgen_requests_total", labels) or 0
+
+    traffic.note_turned_away()
+
+    assert REGISTRY.get_sample_value("kgen_requests_total", labels) == before + 1
