@@ -164,6 +164,7 @@ class Model:
             self.ends["claimed"] += 1
 
 
+@pytest.mark.slow
 def test_every_sum_is_exact_whatever_happens():
     live_through(examples=10, steps=12)
 

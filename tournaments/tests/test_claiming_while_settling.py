@@ -57,6 +57,7 @@ def assert_promises_and_money_agree():
     assert_sound()
 
 
+@pytest.mark.slow
 def test_claims_of_one_some_and_all_while_it_settles_add_up():
     now = timezone.now()
     game = GameFactory.create()

@@ -137,6 +137,7 @@ _moves = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(moves=_moves, sort=_sorts)
 @trials(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_copy_follows_every_move(moves, sort):

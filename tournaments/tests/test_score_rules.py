@@ -93,6 +93,7 @@ SCORES = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "sort"), RULES)
 @given(data=st.data(), of_each=st.lists(SCORES, min_size=2, max_size=3))
 @settings(

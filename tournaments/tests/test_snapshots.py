@@ -194,6 +194,7 @@ def test_a_board_that_has_moved_too_much_is_read_anew(monkeypatch: pytest.Monkey
     assert later == [("g2", 9), ("g3", 9), ("g4", 9), ("g1", 5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sort", Tournament.Sort)
 @trials(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(

@@ -140,6 +140,7 @@ def test_the_board_comes_at_once_and_again_whenever_it_has_changed(stream, tourn
     assert client.token not in stream.log.read_text()
 
 
+@pytest.mark.slow
 def test_one_reading_serves_all_who_watch_and_who_leave_are_forgotten(stream, tournament):
     taken = seat(tournament, score=5)
     token = token_of(taken.gamer)
@@ -158,6 +159,7 @@ def test_one_reading_serves_all_who_watch_and_who_leave_are_forgotten(stream, to
     assert watching == 20
 
 
+@pytest.mark.slow
 def test_a_revoked_token_ends_the_stream(stream, tournament):
     stays, goes = player(tournament.game), player(tournament.game)
     stream.start()
@@ -179,6 +181,7 @@ def test_a_revoked_token_ends_the_stream(stream, tournament):
     staying.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["blocked", "disabled"])
 def test_a_blocked_gamer_and_a_disabled_client_watch_no_longer(stream, tournament, change):
     gamer = player(tournament.game)
@@ -223,6 +226,7 @@ def test_who_may_not_watch_is_told_in_the_contracts_words(stream, tournament):
     assert refused(f"{tournament.uid}/more", token) == (404, "NOT_FOUND", None)
 
 
+@pytest.mark.slow
 def test_the_end_of_a_tournament_is_the_last_event(stream):
     now = timezone.now()
     over = TournamentFactory.create(now=now, over=True)
@@ -240,6 +244,7 @@ def test_the_end_of_a_tournament_is_the_last_event(stream):
     assert watcher.event() is None
 
 
+@pytest.mark.slow
 def test_a_cancelled_tournament_ends_for_who_comes_later_too(stream, tournament):
     taken = seat(tournament, score=5)
     cancelling.cancel(uid=tournament.uid, now=timezone.now())
@@ -252,6 +257,7 @@ def test_a_cancelled_tournament_ends_for_who_comes_later_too(stream, tournament)
     assert watcher.event() is None
 
 
+@pytest.mark.slow
 def test_one_watcher_too_many_is_sent_away_for_a_while(stream, tournament):
     token = token_of(player(tournament.game))
     stream.start(STREAM_MOST_WATCHERS="2")
@@ -267,6 +273,7 @@ def test_one_watcher_too_many_is_sent_away_for_a_while(stream, tournament):
     assert stream.watch(tournament, token).status == 200
 
 
+@pytest.mark.slow
 def test_a_ticket_opens_one_board_for_a_minute(stream, tournament):
     seat(tournament, gamer=player(tournament.game, gamer_id="a"), score=5)
     hidden = TournamentFactory.create(now=timezone.now(), hidden=True)
