@@ -1,7 +1,8 @@
 """The base of every viewset: the contract's order of checks, once (API contract, section 0)."""
 
+import re
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from django.conf import settings
 from django.db import transaction
@@ -29,6 +30,7 @@ Handler = Callable[..., Response]
 Hook = Callable[[], None]
 
 JSON = "application/json"
+_LENGTH: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 # Of a body that is refused for its size.
 _MOST_READ_AWAY = 2**20
 
@@ -108,8 +110,10 @@ class ApiViewSet(ViewSet):
         return value
 
     def media_type(self) -> str:
-        """What the body says it is; nothing said counts as JSON. Only UTF-8 is read."""
+        """What the body says it is; nothing said counts as JSON. Only UTF-8, as it is, is read."""
         request = self.request._request
+        if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+            raise UnsupportedMediaType
         kind, _, _ = (request.META.get("CONTENT_TYPE") or JSON).partition(";")
         charset = (request.content_params or {}).get("charset", "utf-8")
         if charset.lower() not in ("utf-8", "utf8"):
@@ -117,8 +121,11 @@ class ApiViewSet(ViewSet):
         return kind.strip().lower()
 
     def query(self, serializer: type[BaseSerializer[Any]]) -> Any:
-        """The query string, through `serializer`."""
+        """The query string, through `serializer`; of two values for one name neither is meant."""
         checked = serializer(data=self.request.GET.dict())
+        names = getattr(checked, "fields", ())
+        if twice := [name for name in names if len(self.request.GET.getlist(name)) > 1]:
+            raise InvalidRequest(dict.fromkeys(twice, "Give it once."))
         checked.is_valid(raise_exception=True)
         return checked.validated_data
 
@@ -180,10 +187,11 @@ class ApiViewSet(ViewSet):
         return handler
 
     def _check_size(self) -> None:
-        try:
-            size = int(self.request.META.get("CONTENT_LENGTH") or 0)
-        except ValueError:
-            raise InvalidRequest({"Content-Length": "Give a number."}) from None
+        length = self.request.META.get("CONTENT_LENGTH") or "0"
+        # `int` reads more: signs, underscores, the digits of other scripts.
+        if not _LENGTH.fullmatch(length):
+            raise InvalidRequest({"Content-Length": "Give a number."})
+        size = int(length)
         if size > self.largest_body:
             # A server hangs up over what nobody read, and may take the caller's next call with it.
             self.request._request.read(_MOST_READ_AWAY)
