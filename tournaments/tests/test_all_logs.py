@@ -27,7 +27,6 @@ from django.db import connection
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 from django_otp.oath import totp
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import clients
 from accounts.tests.outbox import sent_to
@@ -36,6 +35,7 @@ from kgen.celery import app as celery_app
 from kgen.common import logs
 from kgen.common.admin import SUPPORT
 from kgen.common.database_roles import owner_settings
+from kgen.common.models import Authenticator
 from kgen.local import processes, supervisor
 from kgen.local.processes import free_port, wait_until
 from tournaments.tests.factories import TournamentFactory
@@ -309,14 +309,13 @@ def _log_in(platform: Platform, user: User, said: Said) -> str:
     page = platform.web.get("/admin/login/").text
     match = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
     assert match is not None
-    device = TOTPDevice.objects.get(user=user)
-    code = f"{totp(device.bin_key):06d}"
+    seed = Authenticator.objects.get(user=user).key
+    code = f"{totp(bytes.fromhex(seed)):06d}"
     for password, typed in (
         (said.wrong_password, code),
         (said.password, "000000"),
         (said.password, code),
     ):
-        TOTPDevice.objects.update(throttling_failure_count=0)
         answer = platform.web.post(
             "/admin/login/?next=/admin/",
             data={
@@ -328,6 +327,7 @@ def _log_in(platform: Platform, user: User, said: Said) -> str:
             headers={"Referer": platform.maker.base_url},
         )
     assert answer.status_code == 302, answer.text
+    said.more.append(seed)
     return code
 
 
