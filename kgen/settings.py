@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_otp",
     "axes",
+    "csp",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -48,6 +49,8 @@ MIDDLEWARE = [
     "kgen.common.api.middleware.RequestIdMiddleware",
     "kgen.common.api.middleware.ApiErrorMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "kgen.common.api.middleware.PermissionsPolicyMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -258,6 +261,21 @@ BOARD_SNAPSHOT_SEATS = env.int("BOARD_SNAPSHOT_SEATS", default=200_000)
 
 # Where gamers and the console reach `manage.py serve_stream`; without it no board is streamed.
 STREAM_URL = env.str("STREAM_URL", default="").rstrip("/")
+# Pages load nothing but our own files and hold no script and no style of their own; a live board's
+# stream is the only other address that they speak with.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'", *([STREAM_URL] if STREAM_URL else [])],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+    }
+}
 STREAM_INTERVAL = timedelta(seconds=env.float("STREAM_INTERVAL_SECONDS", default=1))
 STREAM_HEARTBEAT = timedelta(seconds=env.float("STREAM_HEARTBEAT_SECONDS", default=15))
 STREAM_CHECK_INTERVAL = timedelta(seconds=env.float("STREAM_CHECK_SECONDS", default=15))

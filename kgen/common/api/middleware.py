@@ -48,6 +48,21 @@ class RequestIdMiddleware:
         return response
 
 
+class PermissionsPolicyMiddleware:
+    """No page of ours uses a camera, a place or a payment, and so nothing planted in one does."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        response["Permissions-Policy"] = (
+            "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(),"
+            " microphone=(), payment=(), usb=()"
+        )
+        return response
+
+
 class ApiErrorMiddleware:
     """Turn every error page under /api/ into the contract's JSON, whoever made it.
 
