@@ -362,10 +362,10 @@ class AuditedAdmin(ModelAdmin[M]):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
-        if row is None:
-            raise Http404
         if not self.has_view_permission(request, row):
             raise PermissionDenied
+        if row is None:
+            raise Http404
         kept = StaffAct.objects.filter(object_type=self.opts.label_lower, object_pk=str(row.pk))
         history = Table(
             columns=["When", "Who", "What, and why"],
@@ -504,10 +504,11 @@ class ConsoleAdmin(AuditedAdmin[M]):
     def act_view(self, request: HttpRequest, object_id: str, act: Act[M]) -> HttpResponse:
         """Ask, do, write it into the history, and go back to the row's page."""
         row = self.get_object(request, unquote(object_id))
-        if row is None:
-            raise Http404
+        # First: whoever may not act does not learn which rows there are.
         if not self.may_act(request, act, row):
             raise PermissionDenied
+        if row is None:
+            raise Http404
         back = reverse(self._page_of("change"), args=[quote(row.pk)])
         if not act.is_offered(row):
             self.message_user(

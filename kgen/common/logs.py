@@ -41,6 +41,8 @@ def config(*, level: str) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             # It tells whole addresses of what we ask of others.
             "httpx": {"level": "WARNING"},
+            # Who signs in is in the history of staff.
+            "axes": {"level": "WARNING"},
         },
         "root": {"handlers": ["lines"], "level": level},
     }

@@ -29,10 +29,10 @@ def urls_of(page: ConsoleAdmin[Tournament]) -> list[URLPattern]:
 
     def tournament_of(request: HttpRequest, object_id: str) -> Tournament:
         tournament = page.get_object(request, unquote(object_id))
-        if tournament is None:
-            raise Http404
         if not page.has_view_permission(request, tournament):
             raise PermissionDenied
+        if tournament is None:
+            raise Http404
         return tournament
 
     def show(request: HttpRequest, object_id: str) -> HttpResponse:

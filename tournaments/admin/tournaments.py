@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AdminSplitDateTime
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import URLPattern, path, reverse
@@ -231,7 +232,9 @@ class TournamentAdmin(ConsoleAdmin[Tournament]):
     def ticket_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Where the page's board is sent as it changes, for the next minute."""
         tournament = self.get_object(request, unquote(object_id))
-        if tournament is None or not self.has_view_permission(request, tournament):
+        if not self.has_view_permission(request, tournament):
+            raise PermissionDenied
+        if tournament is None:
             raise Http404
         address = tickets.stream_address(tournament, token=tickets.issue(tournament))
         return JsonResponse({"address": address})

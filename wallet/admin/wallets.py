@@ -74,10 +74,10 @@ class WalletAdmin(ReadOnlyAdmin[Wallet]):
     def export_timeline(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Write down who takes a gamer's history away, and of which days; then send it."""
         wallet = self.get_object(request, unquote(object_id))
-        if wallet is None:
-            raise Http404
         if not self.has_view_permission(request, wallet):
             raise PermissionDenied
+        if wallet is None:
+            raise Http404
         form = form_of(request.GET)
         if not form.is_valid():
             self.message_user(request, "Not exported: see the filter.", level=messages.ERROR)
