@@ -26,7 +26,8 @@ def block(*, gamer: Gamer) -> None:
 def unblock(*, gamer: Gamer) -> None:
     """Let the gamer play again at once.
 
-    Raises `NotBlocked`.
+    Raises `NotBlocked`, also of an erased one, who stays blocked for ever.
     """
-    if not Gamer.objects.filter(pk=gamer.pk, is_blocked=True).update(is_blocked=False):
+    blocked = Gamer.objects.filter(pk=gamer.pk, is_blocked=True, erased_at=None)
+    if not blocked.update(is_blocked=False):
         raise NotBlocked

@@ -398,6 +398,20 @@ METRICS = (
     "tournaments.metrics.collect",
 )
 
+# --- Personal data -------------------------------------------------------------------------------
+
+# What each app keeps of a gamer, and where it refuses to have one erased.
+PERSONAL_DATA_EXPORTS = (
+    "accounts.personal_data.held",
+    "wallet.personal_data.held",
+    "rewards.personal_data.held",
+    "tournaments.personal_data.held",
+)
+PERSONAL_DATA_REFUSALS = (
+    "wallet.personal_data.refuse_erasing",
+    "tournaments.personal_data.refuse_erasing",
+)
+
 # --- Logs ----------------------------------------------------------------------------------------
 
 # A line of JSON each, without secrets and personal data; LOG_FORMAT=text is for people's eyes.

@@ -229,10 +229,12 @@ def _events(tournament: Tournament, record: dict[str, Any]) -> list[Difference]:
         if entry["event"] is not None
     }
     kept = GameEvent.objects.filter(tournament=tournament, payload__has_key="score")
+    # By the names of the seats: an erased gamer has another one now.
+    names = {entry.gamer_pk: entry.gamer_id for entry in leaderboard.entries(tournament)}
     found = {
-        (gamer_id, bytes(body_hash).hex()): payload["score"]["value"]
-        for gamer_id, body_hash, payload in kept.values_list(
-            "gamer__gamer_id", "body_hash", "payload"
+        (names.get(gamer_pk), bytes(body_hash).hex()): payload["score"]["value"]
+        for gamer_pk, body_hash, payload in kept.values_list(
+            "gamer_id", "body_hash", "payload"
         ).iterator()
     }
     return [

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, transaction
 
-from accounts import sessions
+from accounts import personal_data, sessions
 from accounts.models import Game, Gamer
 from accounts.sessions import OpenSession
 from kgen.common.errors import Unprocessable
@@ -53,7 +53,8 @@ def open_session(
 def _first_wallet(*, gamer: Gamer, now: datetime) -> Wallet:
     try:
         wallet = custody.open_wallet(gamer=gamer, now=now)
-        welcome_bonus.grant(wallet=wallet, now=now)
+        if not personal_data.was_erased(gamer=gamer):
+            welcome_bonus.grant(wallet=wallet, now=now)
     except (DatabaseError, ledger.LedgerError, ImproperlyConfigured) as error:
         logger.exception("No wallet could be made")
         raise SessionNotStarted from error

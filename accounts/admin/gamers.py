@@ -14,13 +14,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from accounts import gamers, phones, sessions
+from accounts import gamers, personal_data, phones, sessions
 from accounts.models import Gamer, OtpRequest, Session
 from kgen.common.admin import (
     OPERATORS,
     SUPPORT,
     Act,
     Done,
+    Download,
     ReadOnlyAdmin,
     ReasonForm,
     Table,
@@ -138,6 +139,8 @@ class GamerAdmin(ReadOnlyAdmin[Gamer]):
 
     @admin.display(description="state")
     def state(self, gamer: Gamer) -> str:
+        if gamer.erased_at is not None:
+            return badge("erased", bad=True)
         return badge("blocked", bad=True) if gamer.is_blocked else "may play"
 
     @admin.display(description="joined the game")
@@ -241,6 +244,57 @@ def _contacts_of(gamer: Gamer) -> list[tuple[str, str]]:
 
 
 @act(Gamer)
+class Export(Act[Gamer]):
+    name, label, roles = "export", "Export all data", (SUPPORT,)
+
+    def consequences(self, gamer: Gamer) -> list[str]:
+        return [
+            f"A file with all that is kept of {gamer} is sent to you, phone and e-mail in plain text.",
+            "The history keeps who took it, and the reason. Hand it to nobody but the gamer.",
+        ]
+
+    def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
+        content = personal_data.export(gamer=gamer).encode()
+        return Done("Exported.", file=Download(name=f"gamer-{gamer.uid}.json", content=content))
+
+
+class EraseForm(ReasonForm):
+    forfeits = forms.BooleanField(
+        required=False, label="KCash that is left may be lost", help_text="As the gamer wishes."
+    )
+    field_order = ["forfeits", "reason"]
+
+
+@act(Gamer)
+class Erase(Act[Gamer]):
+    name, label, roles = "erase", "Erase personal data", (SUPPORT,)
+    is_dangerous = True
+    form_class = EraseForm
+
+    def is_offered(self, gamer: Gamer) -> bool:
+        return gamer.erased_at is None
+
+    def consequences(self, gamer: Gamer) -> list[str]:
+        return [
+            f"Profile, phones and e-mail of {gamer} are emptied. It cannot be undone.",
+            "Sessions end; the gamer_id becomes a pseudonym that is blocked for ever.",
+            "A phone that no other gamer uses is forgotten, and with it the way to its KGeN wallet.",
+            "A bonus is lost. The same gamer_id opens a new gamer, without another welcome bonus.",
+            "Refused while a withdrawal or a tournament is under way, or other KCash is left.",
+            *personal_data.left_behind(),
+        ]
+
+    def state(self, gamer: Gamer) -> dict[str, Any]:
+        """Nothing of what is forgotten is kept in the history."""
+        return {}
+
+    def perform(self, request: HttpRequest, gamer: Gamer, data: dict[str, Any]) -> Done:
+        erased = personal_data.erase(gamer=gamer, forfeits=data["forfeits"], now=timezone.now())
+        gamer.gamer_id = erased.gamer_id  # by which the history names the row
+        return Done(f"Erased: {erased}.")
+
+
+@act(Gamer)
 class Block(Act[Gamer]):
     name, label, roles = "block", "Block", (SUPPORT,)
     is_dangerous = True
@@ -264,7 +318,7 @@ class Unblock(Act[Gamer]):
     name, label, roles = "unblock", "Unblock", (SUPPORT,)
 
     def is_offered(self, gamer: Gamer) -> bool:
-        return gamer.is_blocked
+        return gamer.is_blocked and gamer.erased_at is None
 
     def consequences(self, gamer: Gamer) -> list[str]:
         return [f"{gamer} may play in {gamer.game} again at once."]

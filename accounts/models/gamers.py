@@ -48,9 +48,15 @@ class Gamer(models.Model):
     location_name = models.CharField(max_length=256, blank=True, default="")
 
     created_at = models.DateTimeField()
+    erased_at = models.DateTimeField(null=True, blank=True)
+    # Of the gamer_id that an erased gamer had: nobody gets a second bonus for being forgotten.
+    erased_id_hash = models.CharField(max_length=64, blank=True, default="", db_default="")
 
     class Meta:
         indexes = [
+            models.Index(
+                name="gamer_erased", fields=["erased_id_hash"], condition=~Q(erased_id_hash="")
+            ),
             models.Index(
                 name="gamer_by_email", fields=["email_hash"], condition=Q(email_hash__isnull=False)
             ),

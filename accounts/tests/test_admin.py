@@ -209,6 +209,8 @@ def test_make_roles_gives_support_exactly_its_permissions():
     call_command("make_roles", verbosity=0)
 
     assert codenames(SUPPORT) == READING | {
+        "accounts.erase_gamer",
+        "accounts.export_gamer",
         "accounts.block_gamer",
         "accounts.end_sessions_gamer",
         "accounts.pull_otpswitch",

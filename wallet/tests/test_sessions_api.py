@@ -342,8 +342,8 @@ def test_queries_of_a_new_and_of_a_returning_gamer(django_assert_num_queries):
     client.post("/session", {"gamer_id": "warm-up"})
 
     # Client; begin; gamer: look, savepoint, insert, release; session, token; wallet: index, row,
-    # accounts; bonus: number, row, account, posting; commit.
-    with django_assert_num_queries(16):
+    # accounts; bonus: whether one was paid to an erased gamer, number, row, account, posting; commit.
+    with django_assert_num_queries(17):
         client.post("/session", {"gamer_id": "g"})
     # Client; begin; gamer, running session, token, wallet; commit.
     with django_assert_num_queries(7):
