@@ -6,14 +6,17 @@ scrape, so a restart loses nothing. No label may come from what a caller says.
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
 import redis
 from django.conf import settings
 from django.db import connection
+from django.db.models import Count
 from prometheus_client.core import GaugeMetricFamily
+
+from kgen.common.models import StaffAct
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +25,33 @@ _QUEUE: Final = "celery"
 _TAKEN: Final = "unacked"
 _PATIENCE_S: Final = 0.5
 
+# As the history of staff names them.
+_SIGN_INS: Final = ("login", "login_failed", "locked_out")
+_HOUR: Final = timedelta(hours=1)
+
 Labels = tuple[str, ...]
 # Values by their labels, which are none where there is but one value.
 Values = Sequence[tuple[Labels, float]]
 
 
 def collect(*, now: datetime) -> Iterator[GaugeMetricFamily]:
-    """How many tasks wait. Left out while Valkey does not answer."""
+    """How staff sign in, and how many tasks wait; that is left out while Valkey does not answer."""
+    yield from _sign_ins(now)
+    yield from _tasks()
+
+
+def _sign_ins(now: datetime) -> Iterator[GaugeMetricFamily]:
+    lately = StaffAct.objects.filter(name__in=_SIGN_INS, at__gt=now - _HOUR)
+    found = dict(lately.order_by().values_list("name").annotate(Count("pk")))
+    yield gauge(
+        "staff_sign_ins_last_hour",
+        "How often staff, or others in their name, tried to sign in within the last hour.",
+        [((outcome,), found.get(outcome, 0)) for outcome in _SIGN_INS],
+        label="outcome",
+    )
+
+
+def _tasks() -> Iterator[GaugeMetricFamily]:
     try:
         valkey = _valkey(settings.REDIS_URL)
         waiting, taken = valkey.llen(_QUEUE), valkey.hlen(_TAKEN)

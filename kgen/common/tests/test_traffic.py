@@ -95,21 +95,34 @@ def test_processes_are_added_up_and_the_dead_have_nothing_under_way(tmp_path: Pa
     assert not [line for line in told if line.startswith("kgen_requests_in_progress ")]
 
 
-def test_waiting_tasks_are_told(db, settings):
-    with redis.Redis.from_url(settings.REDIS_URL) as valkey:
-        valkey.rpush("celery", "one", "two")
-
-    told = {
-        sample.name: sample.value
+def told() -> dict[tuple[str, str], float]:
+    return {
+        (sample.name.removeprefix("kgen_"), sample.labels.get("outcome", "")): sample.value
         for family in collect(now=timezone.now())
         for sample in family.samples
     }
 
-    assert told == {"kgen_tasks_waiting": 2, "kgen_tasks_taken": 0}
+
+def test_waiting_tasks_are_told(db, settings):
+    with redis.Redis.from_url(settings.REDIS_URL) as valkey:
+        valkey.rpush("celery", "one", "two")
+
+    figures = told()
+
+    assert (figures["tasks_waiting", ""], figures["tasks_taken", ""]) == (2, 0)
 
 
-def test_without_valkey_nobody_says_how_many_tasks_wait(valkey_away):
-    assert list(collect(now=timezone.now())) == []
+def test_without_valkey_nobody_says_how_many_tasks_wait(db, valkey_away):
+    assert {name for name, _ in told()} == {"staff_sign_ins_last_hour"}
+
+
+def test_failed_sign_ins_are_told(db):
+    Client().post("/admin/login/", {"username": "nobody", "password": "x", "otp_token": "000000"})
+
+    figures = told()
+
+    assert figures["staff_sign_ins_last_hour", "login_failed"] == 1
+    assert figures["staff_sign_ins_last_hour", "login"] == 0
 
 
 def test_who_is_turned_away_is_counted():
