@@ -19,7 +19,6 @@ from urllib.parse import quote, urlencode
 import httpx
 import psycopg2
 import pytest
-from celery.exceptions import AlwaysEagerIgnored
 from django.conf import settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
@@ -361,7 +360,7 @@ def _ask_worker(task: str, **arguments: str) -> None:
     try:
         with (
             celery_app.connection_for_write(settings.REDIS_URL) as broker,
-            pytest.warns(AlwaysEagerIgnored),  # the tests' own setting
+            pytest.warns(UserWarning, match="task_always_eager"),  # the tests' own setting
         ):
             celery_app.send_task(task, kwargs=arguments, connection=broker)
     finally:
