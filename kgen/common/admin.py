@@ -272,6 +272,8 @@ class Act(Generic[M]):
     roles: ClassVar[Collection[str]]
     form_class: type[forms.Form] = ReasonForm
     is_dangerous: ClassVar[bool] = False
+    # False for what changes nothing that anybody sees.
+    asks_why: ClassVar[bool] = True
 
     def is_offered(self, row: M) -> bool:
         return True
@@ -527,7 +529,7 @@ class ConsoleAdmin(AuditedAdmin[M]):
                         name=act.name,
                         label=act.label,
                         row=row,
-                        reason=details.pop("reason", ""),
+                        reason=details.pop("reason") if act.asks_why else "",
                         details=details,
                         before=before,
                         after=act.state(row),

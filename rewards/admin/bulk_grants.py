@@ -18,6 +18,7 @@ from kgen.common.admin import (
     Act,
     ConsoleAdmin,
     Done,
+    ReasonForm,
     Table,
     act,
     badge,
@@ -235,11 +236,12 @@ def outcome_badge(outcome: Outcome) -> SafeString:
     )
 
 
-class ConfirmForm(forms.Form):
+class ConfirmForm(ReasonForm):
     skip_refused = forms.BooleanField(
         required=False,
         help_text="Otherwise nothing at all is granted while a row is refused.",
     )
+    field_order = ["skip_refused", "reason"]
 
 
 @act(BulkGrant)

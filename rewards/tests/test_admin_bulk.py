@@ -60,7 +60,7 @@ def test_a_file_is_looked_at_then_granted_and_both_are_written_down():
     assert bulk_grant.digest in looked.content.decode()
     assert Reward.objects.count() == 0
 
-    operator.post(confirm_page(bulk_grant), {})
+    operator.post(confirm_page(bulk_grant), {"reason": "as agreed"})
     run_sweep()
     run_sweep()
 
@@ -73,7 +73,7 @@ def test_a_file_is_looked_at_then_granted_and_both_are_written_down():
     )
     assert [entry.line() for entry in StaffAct.objects.order_by("pk")] == [
         "Made: spring",
-        "Grant these rewards (skip refused False)",
+        "Grant these rewards (skip refused False): as agreed",
     ]
 
 
@@ -82,7 +82,7 @@ def test_refused_rows_must_be_skipped_knowingly():
     send(operator, game, file_of("g-0,5,a,", "nobody,6,b,"))
     bulk_grant = BulkGrant.objects.get()
 
-    refused = operator.post(confirm_page(bulk_grant), {})
+    refused = operator.post(confirm_page(bulk_grant), {"reason": "as agreed"})
 
     assert refused.context["form"].non_field_errors() == [
         "Nothing is granted: refused rows: 1 of 2. Mend the file, or have them skipped."
@@ -90,7 +90,7 @@ def test_refused_rows_must_be_skipped_knowingly():
     run_sweep()
     assert claimable(gamer) == 0
 
-    operator.post(confirm_page(bulk_grant), {"skip_refused": "on"})
+    operator.post(confirm_page(bulk_grant), {"skip_refused": "on", "reason": "as agreed"})
     run_sweep()
     assert claimable(gamer) == 5
 
@@ -129,10 +129,10 @@ def test_support_sees_files_and_grants_nothing(now):
 def test_a_confirmed_file_is_not_confirmed_again(now):
     operator, (game, (gamer,)) = staff_client(OPERATORS), crowd(1)
     bulk_grant = upload(game, "g-0,5,a,", now=now)
-    operator.post(confirm_page(bulk_grant), {})
+    operator.post(confirm_page(bulk_grant), {"reason": "as agreed"})
     run_sweep()
 
-    operator.post(confirm_page(bulk_grant), {})
+    operator.post(confirm_page(bulk_grant), {"reason": "as agreed"})
     run_sweep()
 
     assert claimable(gamer) == 5
@@ -174,7 +174,7 @@ def test_what_came_from_a_file_expires_like_any_other(now):
     operator, gamer = staff_client(OPERATORS), winner(gamer_id="g")
     soon = now + timedelta(minutes=1)
     send(operator, gamer.game, file_of(f"g,5,a,{soon:%Y-%m-%dT%H:%M:%SZ}"))
-    operator.post(confirm_page(BulkGrant.objects.get()), {})
+    operator.post(confirm_page(BulkGrant.objects.get()), {"reason": "as agreed"})
     run_sweep()
     assert claimable(gamer) == 5
 

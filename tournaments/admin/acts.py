@@ -205,6 +205,7 @@ class StartForm(forms.Form):
 class Clone(Act[Tournament]):
     name, label, roles = "clone", "Clone", (OPERATORS,)
     form_class = StartForm
+    asks_why = False
 
     def form(self, tournament: Tournament, data: QueryDict | None) -> forms.Form:
         return StartForm(data, initial={"starts_at": next_start(timezone.now())})

@@ -238,6 +238,7 @@ def what_if(request: HttpRequest, seat: Participation) -> Table:
 class Verify(Act[Tournament]):
     name, label, roles = "verify", "Work the result out again", (OPERATORS, SUPPORT)
     form_class = forms.Form
+    asks_why = False
 
     def is_offered(self, tournament: Tournament) -> bool:
         return tournament.phase == Tournament.Phase.COMPLETED

@@ -3,14 +3,21 @@
 Asked of rows that are not there, so that "may" shows as 404 or as a page, and "may not" as 403.
 """
 
+import csv
+
 import pytest
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, reverse
 
 from accounts.tests.staff import staff_client, staff_user
 from kgen.common.admin import ADMINS, FINANCE, OPERATORS, SUPPORT, ConsoleAdmin
+from kgen.common.models import StaffAct
+from kgen.common.spreadsheets import FORMULA_STARTS
+from tournaments.tests.factories import TournamentFactory
+from wallet.tests.factories import WalletFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -190,6 +197,52 @@ def test_every_page_is_one_of_ours_and_offers_no_action_on_many_rows():
 
     assert all(isinstance(page, ConsoleAdmin) for page in pages)
     assert [page for page in pages if page.actions or page.list_editable or page.inlines] == []
+
+
+def test_every_act_asks_why_unless_nobody_sees_what_it_does():
+    pages = [one for one in admin.site._registry.values() if isinstance(one, ConsoleAdmin)]
+    acts = [act for page in pages for act in page.acts()]
+
+    assert {act.name for act in acts if not act.asks_why} == {"clone", "verify"}
+
+
+def test_every_file_for_a_spreadsheet_is_known():
+    files = {route for route, _ in patterns() if route.endswith(".csv")}
+
+    # Both are written by kgen.common.spreadsheets, and tested to hold no formula.
+    assert files == {
+        "tournaments/tournament/<path:object_id>/report.csv",
+        "wallet/wallet/<path:object_id>/timeline.csv",
+    }
+    writers = [
+        str(path.relative_to(settings.BASE_DIR))
+        for app in ("accounts", "kgen", "rewards", "tournaments", "wallet")
+        for path in (settings.BASE_DIR / app).rglob("*.py")
+        if "tests" not in path.parts and "csv.writer" in path.read_text()
+    ]
+    assert writers == ["kgen/common/spreadsheets.py"]
+
+
+def test_no_file_for_a_spreadsheet_holds_a_formula():
+    operator = staff_client(OPERATORS)
+    tournament = TournamentFactory(title="=1+1")
+    wallet = WalletFactory(gamer__gamer_id="@SUM(A1)")
+
+    pages = [
+        reverse("admin:tournaments_tournament_export", args=[tournament.pk]),
+        reverse("admin:wallet_wallet_timeline", args=[wallet.pk]),
+    ]
+    files = [operator.get(page).getvalue().decode() for page in pages]
+
+    assert "'=1+1" in files[0]
+    cells = [cell for file in files for row in csv.reader(file.splitlines()) for cell in row]
+    assert [
+        cell for cell in cells if cell.startswith(FORMULA_STARTS[:1] + FORMULA_STARTS[3:])
+    ] == []
+    assert list(StaffAct.objects.order_by("pk").values_list("name", "object_pk")) == [
+        ("export", str(tournament.pk)),
+        ("export", str(wallet.pk)),
+    ]
 
 
 @pytest.mark.slow
