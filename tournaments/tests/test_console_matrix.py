@@ -39,6 +39,8 @@ MAY = {
     "accounts_gamer": {
         "view": "OS",
         "reveal": "S",
+        "export": "S",
+        "erase": "S",
         "block": "S",
         "unblock": "S",
         "end_sessions": "S",
