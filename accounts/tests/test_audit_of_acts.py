@@ -57,7 +57,9 @@ class NotWrittenDown(Rename):
 
 def do(act, gamer, reason="because"):
     request = RequestFactory().post("/", {"reason": reason})
-    vars(request).update(user=staff_user(SUPPORT), session={})
+    user = staff_user(SUPPORT)
+    vars(user).update(is_verified=lambda: True)
+    vars(request).update(user=user, session={})
     vars(request).update(_messages=CookieStorage(request))
     page: Any = admin.site.get_model_admin(Gamer)
     return page.act_view(request, str(gamer.pk), act)
