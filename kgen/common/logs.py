@@ -21,7 +21,7 @@ from kgen.common import scrubbing
 Line = MutableMapping[str, Any]
 
 # Ours, from lists that we wrote: looked through for nothing.
-_TRUSTED: Final = frozenset({"timestamp", "level", "logger", "route"})
+_TRUSTED: Final = frozenset({"timestamp", "level", "logger", "route", "task"})
 _FIRST: Final = ("timestamp", "level", "logger", "event")
 
 logger = logging.getLogger(__name__)

@@ -8,6 +8,7 @@ Where in doubt it goes. Only the standard library is needed, so that the signer 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,8 @@ HIDDEN: Final = "[hidden]"
 # More of a text, or deeper into a value, is not looked at, and not written either.
 LONGEST_TEXT: Final = 32_000
 DEEPEST: Final = 8
+# What is shorter is a word or a number of ours.
+_SHORTEST: Final = 6
 
 # Parts of names, written without separators and in lower case.
 _TELLING: Final = (
@@ -156,6 +159,8 @@ def scrub(value: object, *, depth: int = 0) -> object:
 
 def scrub_text(text: str) -> str:
     """The text without anything secret or personal."""
+    if len(text) < _SHORTEST:
+        return text
     left_out = len(text) - LONGEST_TEXT
     if left_out > 0:
         # Half a secret at the cut would look like none.
@@ -169,6 +174,7 @@ def scrub_text(text: str) -> str:
     return f"{text} … {left_out} characters left out" if left_out > 0 else text
 
 
+@lru_cache(maxsize=1_000)
 def tells(name: str) -> bool:
     """Whether a name says that what it names is secret or personal."""
     plain = re.sub(r"[\W_]", "", name).lower()

@@ -79,6 +79,8 @@ class Postgres:
         options = ["max_connections=200", f"port={self.port}", f"listen_addresses={LOOPBACK}"]
         # No socket file: its path would be too long in a deep folder, and TCP is as good here.
         options += ["unix_socket_directories=", "timezone=UTC", "log_timezone=UTC"]
+        # Its own log gets neither the statements that fail nor the rows in them.
+        options += ["log_min_error_statement=panic", "log_error_verbosity=terse"]
         if self._throwaway:
             options += [*FAST, "max_wal_senders=0"]
         settings = [word for option in options for word in ("-c", option)]
