@@ -119,6 +119,10 @@ bench-settlement: setup  ## Measure payouts to finality against one by one: LANE
 audit: setup  ## Look every locked package up in the advisories; what cannot be looked up fails
 	@$(VENV) -m kgen.local.audit
 
+.PHONY: bench-overload
+bench-overload: setup  ## Measure what the web server does at five times the load it can carry
+	@$(VENV) -m benchmarks overload
+
 .PHONY: lock
 lock: setup  ## Lock the newest versions that requirements*.in allow
 	@$(VENV) -m pip install -q uv

@@ -23,10 +23,11 @@ BENCHMARKS = (
     "leaderboard",
     "ledger_history",
     "ledger_posting",
+    "overload",
     "settlement",
     "streaming",
 )
-WITH_VALKEY = ("api", "leaderboard", "streaming")
+WITH_VALKEY = ("api", "leaderboard", "overload", "streaming")
 
 
 def main() -> int:
