@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from prometheus_client import Counter, Gauge, Histogram
 
 from kgen.common import logs
+from kgen.common.client_address import client_address
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def note(request: HttpRequest, response: HttpResponseBase, *, seconds: float) ->
         status=status,
         milliseconds=round(seconds * 1000, 1),
         bytes=_size_of(response),
+        address=str(client_address(request) or ""),
         **({"staff": staff} if staff else {}),
     )
     logger.log(level, "request", extra=told)

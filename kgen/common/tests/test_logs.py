@@ -163,6 +163,7 @@ def test_a_request_is_one_line_without_its_query(written):
         "path": "/api/v1/rewards",
         "status": 401,
         "bytes": len(answer.content),
+        "address": "127.0.0.1",
     }
     assert token not in written.text()
 
