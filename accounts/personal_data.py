@@ -93,7 +93,11 @@ def erase(*, gamer: Gamer, forfeits: bool, now: datetime) -> Gamer:
     PERSONAL_DATA_REFUSALS do.
     """
     # In the order in which a phone is linked: first the account, then the gamer.
-    account = KgenAccount.objects.select_for_update(no_key=True).filter(gamers=gamer.pk).first()
+    account = (
+        KgenAccount.objects.select_for_update(of=("self",), no_key=True)
+        .filter(gamers=gamer.pk)
+        .first()
+    )
     gamer = Gamer.objects.select_for_update(no_key=True).get(pk=gamer.pk)
     if gamer.erased_at is not None:
         raise AlreadyErased

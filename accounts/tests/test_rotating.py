@@ -41,6 +41,7 @@ def test_everything_comes_under_the_first_key_in_chunks_and_once(settings, monke
     first, second = rotated(), rotated()
 
     assert first == [
+        "common_authenticator.key: 0",
         "accounts_kgenaccount.phone: 1",
         "accounts_gamer.email: 5",
         "accounts_gamer.phonenumber: 0",
