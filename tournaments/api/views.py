@@ -101,7 +101,7 @@ class EventBatchViewSet(GameViewSet):
         return Response(shown_batch(outcomes))
 
     def _sent(self) -> list[strict_json.Read]:
-        raw, kind = self.request._request.body, self.media_type()
+        raw, kind = self.raw_body(), self.media_type()
         if kind == NDJSON:
             sent = [_line(line) for line in raw.split(b"\n") if line.strip()]
         elif kind == JSON:

@@ -360,6 +360,30 @@ def test_length_that_is_wrong_makes_no_other_call_of_it(caller, cut):
     assert everything() == before
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"CONTENT_LENGTH": "20", "wsgi.input": BytesIO(b"")},
+        {"CONTENT_LENGTH": "20", "wsgi.input": BytesIO(b"{}")},
+        {
+            "CONTENT_LENGTH": "",
+            "HTTP_TRANSFER_ENCODING": "chunked",
+            "wsgi.input": BytesIO(b""),
+            "wsgi.input_terminated": True,
+        },
+    ],
+    ids=["nothing of it came", "its beginning came", "no chunk came"],
+)
+def test_body_that_broke_off_is_not_taken_for_an_absent_one(caller, told):
+    """Which would claim every reward where one was named."""
+    for route in BODIES:
+        told["wsgi.input"].seek(0)
+        answer = caller.send("POST", route, environ=told)
+
+        assert answer.status_code == 400, route
+        assert orjson.loads(answer.content)["details"] == {"fields": {"body": "It ended early."}}
+
+
 # --- Addresses ---------------------------------------------------------------------------------
 
 

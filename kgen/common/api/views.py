@@ -99,7 +99,7 @@ class ApiViewSet(ViewSet):
 
     def json_body(self) -> dict[str, strict_json.Json]:
         """The body as a JSON object; an absent one is an empty object."""
-        raw = self.request._request.body
+        raw = self.raw_body()
         if not raw:
             return {}
         if self.media_type() != JSON:
@@ -108,6 +108,20 @@ class ApiViewSet(ViewSet):
         if not isinstance(value, dict):
             raise InvalidRequest({"body": "Give a JSON object."})
         return value
+
+    def raw_body(self) -> bytes:
+        """The body as it was sent, to its end.
+
+        Of a body that breaks off the server gives what it has, or nothing at all, and who left out
+        which rewards to claim would claim all. Of one in chunks only a missing whole is seen here; a
+        part of an object is no JSON.
+        """
+        request = self.request._request
+        raw = request.body
+        is_whole = len(raw) == int(request.META.get("CONTENT_LENGTH") or 0)
+        if not is_whole or (not raw and "HTTP_TRANSFER_ENCODING" in request.META):
+            raise InvalidRequest({"body": "It ended early."})
+        return raw
 
     def media_type(self) -> str:
         """What the body says it is; nothing said counts as JSON. Only UTF-8, as it is, is read."""
