@@ -20,13 +20,13 @@ def _client() -> httpx.Client:
     return httpx.Client(timeout=_PATIENCE, follow_redirects=False, trust_env=False)
 
 
-def post(gateway: str, url: str, **request: Any) -> httpx.Response:
+def post(gateway: str, url: str, **options: Any) -> httpx.Response:
     """The gateway's answer, which is a good one or a refusal of its own.
 
     Raises `SmsRefused` where nothing can have been sent, and else `SmsInDoubt`.
     """
     try:
-        response = _client().post(url, **request)
+        response = _client().post(url, **options)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as problem:
         raise SmsRefused(f"{gateway} is out of reach: {type(problem).__name__}") from None
     except httpx.HTTPError as problem:

@@ -20,6 +20,7 @@ QUERIES = {
 EXPANDED = {
     ("accounts/clients.py", "create", "{field: value for field, value in settings.items() if value is not None}"): "literals just above",
     ("accounts/sessions.py", "create", "profile"): "fields that POST /session declares",
+    ("kgen/common/audit.py", "values", "names"): "columns of the model",
     ("tournaments/admin/series.py", "create", "fields"): "the constant FIELDS",
     ("tournaments/admin/tournaments.py", "order_by", "self.ordering"): "a class attribute",
     ("tournaments/admin/tournaments.py", "update", "changed"): "the form's Meta.fields",
