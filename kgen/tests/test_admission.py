@@ -36,6 +36,16 @@ def streamed(request):
     return StreamingHttpResponse(iter([b"a", b"b"]))
 
 
+def exported(request):
+    def rows():
+        for _ in range(3):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_backend_pid()")
+                yield f"{cursor.fetchone()[0]}\n".encode()
+
+    return StreamingHttpResponse(rows())
+
+
 def broken(request):
     raise ZeroDivisionError
 
@@ -44,6 +54,7 @@ urlpatterns = [
     path("api/v1/hold", csrf_exempt(hold)),
     path("api/v1/quick", csrf_exempt(quick)),
     path("streamed", csrf_exempt(streamed)),
+    path("exported", csrf_exempt(exported)),
     path("api/v1/broken", csrf_exempt(broken)),
     path("healthz", csrf_exempt(quick)),
 ]
@@ -160,6 +171,21 @@ def test_slot_comes_free_however_a_request_ends(application, address):
     expected = {"/api/v1/broken": "500", "/nothing": "404"}.get(address, "200")
     assert {status.split()[0] for status in statuses} == {expected}
     assert call(application, "/api/v1/quick")[0] == "200 OK"
+
+
+def test_what_is_made_while_it_is_sent_has_a_connection_of_its_own_that_is_closed(
+    committed_database, application
+):
+    def ask() -> tuple[str, bytes, bool]:
+        status, _, body = _call(application, "/exported", None)
+        return status, body, any(one.connection for one in connections.all(initialized_only=True))
+
+    ((status, body, is_left_open),) = in_threads(1, ask)
+
+    assert status == "200 OK"
+    assert len(set(body.split())) == 1
+    assert not is_left_open
+    assert len(application._slots._free) + application._slots._unopened == 2
 
 
 def test_slow_sender_takes_no_slot(application):
