@@ -85,9 +85,9 @@ class WalletAdmin(ReadOnlyAdmin[Wallet]):
             return HttpResponseRedirect(f"{page}?{request.GET.urlencode()}#timeline")
         audit.record(
             name="export",
-            label="Exported the timeline",
+            label=f"Exported the timeline{'' if form.query else ' (all of it)'}",
             row=wallet,
-            details=form.query or {"days": "all of it"},
+            details=form.query,
             request=request,
         )
         return export_of(wallet, form.wanted)
