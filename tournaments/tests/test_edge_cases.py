@@ -91,7 +91,7 @@ def test_right_client_no_garbled_or_expired_token(play):
     client, before = GameClient(play.game), world()
 
     for token, reason in (
-        (None, "TOKEN_MISSING"),
+        ("", "TOKEN_MISSING"),
         ("garbled", "TOKEN_INVALID"),
         (expired, "TOKEN_EXPIRED"),
     ):
