@@ -44,7 +44,7 @@ def test_grant_sets_a_reward_aside_and_is_logged(now):
     assert claimable(gamer) == 1250
     assert (
         StaffAct.objects.get().line()
-        == "Grant a reward (amount 1250, source ACHIEVEMENT, reference ticket-77): lost a match"
+        == "Grant a reward (amount 1250, reference ticket-77, source ACHIEVEMENT): lost a match"
     )
 
 

@@ -483,7 +483,7 @@ NOW = datetime(2026, 3, 5, 15, 30, tzinfo=UTC)
         (
             {"length": "until the end of a day", "last_day": "2026-03-05"},
             datetime(2026, 3, 5, 23, 59, 59, tzinfo=UTC),
-            "length until the end of a day, last day 2026-03-05",
+            "last day 2026-03-05, length until the end of a day",
         ),
     ],
 )

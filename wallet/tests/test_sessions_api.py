@@ -283,6 +283,7 @@ def test_no_session_without_a_wallet(settings):
 
 def test_last_use_of_the_secret_is_known_to_the_hour():
     game = GameFactory()
+    GameSecret.objects.update(last_used_at=None)
     client = GameClient(game)
     with time_machine.travel(NOW, tick=False):
         client.post("/session", {"gamer_id": "g"})
