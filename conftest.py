@@ -86,7 +86,8 @@ def committed_database(database_template: str, django_db_blocker: Any) -> Iterat
     """
     migrated = connection.settings_dict["NAME"]
     clone = f"{migrated}_{uuid.uuid4().hex[:12]}"
-    _as_owner("CREATE DATABASE {0} TEMPLATE {1}", clone, database_template)
+    # Copied as files, and not by way of the log.
+    _as_owner("CREATE DATABASE {0} TEMPLATE {1} STRATEGY = FILE_COPY", clone, database_template)
     with django_db_blocker.unblock():
         _switch_to({"NAME": clone})
         try:

@@ -25,6 +25,8 @@ from kgen.local.valkey import Valkey
 NAMES = ("DATABASE_URL", "MIGRATE_DATABASE_URL", "REDIS_URL")
 # Set for the children of this run: xdist's workers, and commands that tests start.
 RUNNING = "KGEN_TEST_SERVICES"
+MEMORY = Path("/dev/shm")  # noqa: S108 - the folder below it has a name that nobody can guess
+ENOUGH_MEMORY = 4 * 2**30
 
 _folder: Path | None = None
 _running: list[tuple[Postgres | Valkey, subprocess.Popen[bytes]]] = []
@@ -60,7 +62,7 @@ def _start() -> dict[str, str]:
     global _folder
     _remove_leftovers()
     atexit.register(_stop)  # not pytest's own end, which is skipped when the settings do not load
-    _folder = Path(tempfile.mkdtemp(prefix=f"kgen-tests-{os.getpid()}-"))
+    _folder = Path(tempfile.mkdtemp(prefix=f"kgen-tests-{os.getpid()}-", dir=_quickest_folder()))
     _folder.chmod(0o711)
     data = DataFolder(_folder / "data")
     postgres = Postgres(data, port=free_port(), secret=_folder / "postgres.json", throwaway=True)
@@ -77,9 +79,17 @@ def _start() -> dict[str, str]:
     return {**postgres.urls(), **valkey.urls()}
 
 
+def _quickest_folder() -> Path:
+    """Memory where there is plenty: there a database is cloned in a tenth of the time."""
+    with contextlib.suppress(OSError):
+        if os.access(MEMORY, os.W_OK | os.X_OK) and shutil.disk_usage(MEMORY).free > ENOUGH_MEMORY:
+            return MEMORY
+    return Path(tempfile.gettempdir())
+
+
 def _remove_leftovers() -> None:
     """Folders of test runs that were killed; their servers died with them."""
-    for folder in Path(tempfile.gettempdir()).glob("kgen-tests-*"):
+    for folder in _quickest_folder().glob("kgen-tests-*"):
         owner = folder.name.split("-")[2]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc").exists():
             shutil.rmtree(folder, ignore_errors=True)

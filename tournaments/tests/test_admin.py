@@ -420,7 +420,7 @@ def test_gamer_page_costs_the_same_queries_whatever_was_played(
         seat(tournament, gamer=gamer)
         record_score(tournament, gamer, 5, at=now)
 
-    with django_assert_num_queries(15):
+    with django_assert_num_queries(16):
         support.get(reverse("admin:accounts_gamer_change", args=[gamer.pk]))
 
 
@@ -493,5 +493,5 @@ def test_who_may_not_see_the_tournament_gets_no_ticket(now, settings):
     by_finance = staff_client(FINANCE).get(page(tournament, "ticket"))
     by_nobody = Client().get(page(tournament, "ticket"))
 
-    assert by_finance.status_code == 404
+    assert by_finance.status_code == 403
     assert (by_nobody.status_code, by_nobody["Location"][:13]) == (302, "/admin/login/")
