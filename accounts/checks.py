@@ -15,6 +15,11 @@ NEEDS: Final = {
         "SMS_TWILIO_SECRET",
         "SMS_TWILIO_SENDER",
     ),
+    "accounts.sms.twilio.TwilioVerify": (
+        "SMS_TWILIO_KEY",
+        "SMS_TWILIO_SECRET",
+        "SMS_TWILIO_VERIFY_SERVICE",
+    ),
     "accounts.sms.sns.Sns": ("SMS_SNS_REGION", "SMS_SNS_KEY_ID", "SMS_SNS_SECRET"),
     "accounts.sms.msg91.Msg91": ("SMS_MSG91_KEY", "SMS_MSG91_TEMPLATE"),
 }

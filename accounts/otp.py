@@ -30,6 +30,8 @@ SANDBOX_CODE: Final = "000000"
 
 _PURPOSE = "link-wallet"
 _WHILE_STOPPED = timedelta(seconds=60)
+# Twice as often as it is asked for.
+_TOLD_WITHIN: Final = timedelta(minutes=2)
 # Names the advisory lock under which sends are counted, one at a time over all processes.
 _COUNTING_SENDS = 0x4F5450
 
@@ -208,6 +210,30 @@ def use(*, gamer: Gamer, phone: Phone, auth_code: str, now: datetime) -> None:
     request = _open_request(gamer=gamer, phone=phone, auth_code=auth_code)
     request.used_at = now
     request.save(update_fields=["used_at"])
+
+
+def tell_gateways(*, now: datetime) -> int:
+    """Tell the gateways that want to know it which codes were used of late; return how many.
+
+    A code may be told twice, or never: nothing of ours hangs on it.
+    """
+    used = OtpRequest.objects.filter(
+        created_at__gt=now - settings.OTP_LIFE - _TOLD_WITHIN,
+        used_at__gt=now - _TOLD_WITHIN,
+        is_free=False,
+    )
+    told = 0
+    for request in used:
+        gateway = sms.gateway_for(request.country)
+        if not isinstance(gateway, sms.CountsUses):
+            continue
+        try:
+            gateway.code_was_used(request.phone)
+        except sms.SmsRefused as refusal:
+            logger.warning("The use of OTP request %s was not told: %s", request.pk, refusal)
+        else:
+            told += 1
+    return told
 
 
 def _open_request(*, gamer: Gamer, phone: Phone, auth_code: str) -> OtpRequest:

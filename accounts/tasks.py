@@ -3,7 +3,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import otp_watch, sessions
+from accounts import otp, otp_watch, sessions
 
 logger = logging.getLogger(__name__)
 
@@ -17,3 +17,8 @@ def forget_expired_tokens(**_later: object) -> None:
 def watch_otps(**_later: object) -> None:
     for alarm in otp_watch.alarms(now=timezone.now()):
         logger.warning("%s", alarm)
+
+
+@shared_task
+def tell_gateways(**_later: object) -> None:
+    otp.tell_gateways(now=timezone.now())

@@ -116,6 +116,11 @@ app.conf.beat_schedule = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "tell gateways which codes were used": {
+        "task": "accounts.tasks.tell_gateways",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "forget expired tokens": {
         "task": "accounts.tasks.forget_expired_tokens",
         "schedule": 3600.0,

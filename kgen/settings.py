@@ -324,6 +324,9 @@ SMS_TWILIO_ACCOUNT = env.str("SMS_TWILIO_ACCOUNT", default="")
 SMS_TWILIO_KEY = env.str("SMS_TWILIO_KEY", default="")
 SMS_TWILIO_SECRET = env.str("SMS_TWILIO_SECRET", default="")
 SMS_TWILIO_SENDER = env.str("SMS_TWILIO_SENDER", default="")
+# Of the Verify API, in place of account and sender: a service that allows custom codes (VA...).
+SMS_TWILIO_VERIFY_SERVICE = env.str("SMS_TWILIO_VERIFY_SERVICE", default="")
+SMS_TWILIO_VERIFY_URL = env.str("SMS_TWILIO_VERIFY_URL", default="https://verify.twilio.com")
 SMS_TWILIO_URL = env.str("SMS_TWILIO_URL", default="https://api.twilio.com")
 # An access key that may do sns:Publish and nothing else.
 SMS_SNS_REGION = env.str("SMS_SNS_REGION", default="")

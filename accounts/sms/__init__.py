@@ -1,7 +1,7 @@
 """Sending a one-time password to a phone: one protocol, and the gateway that the settings name."""
 
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -31,6 +31,14 @@ class Message:
 class SmsGateway(Protocol):
     def send(self, message: Message) -> None:
         """Hand a message over. Raises `SmsRefused`, or `SmsInDoubt`."""
+
+
+@runtime_checkable
+class CountsUses(Protocol):
+    """A gateway that learns from which of its codes were used."""
+
+    def code_was_used(self, phone: str) -> None:
+        """Say that the newest code of a phone was used. Raises `SmsRefused`."""
 
 
 def gateway_for(country: str) -> SmsGateway:

@@ -2,7 +2,7 @@
 
 import base64
 import logging
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs
 
 import httpx
@@ -10,8 +10,11 @@ import orjson
 import pytest
 import time_machine
 
-from accounts import checks, sms
+from accounts import checks, otp, sms
+from accounts.models import OtpRequest, PhoneVerification
 from accounts.sms.sns import signed
+from accounts.tests.factories import GamerFactory
+from kgen.common.encryption import keyed_hash
 
 MESSAGE = sms.Message(phone="+919876543210", code="604182", minutes=5)
 TEXT = "604182 is your KGeN code for 5 minutes. Share it with nobody."
@@ -44,6 +47,7 @@ GATEWAYS = {
 def _gateways(settings):
     settings.SMS_TWILIO_ACCOUNT, settings.SMS_TWILIO_SENDER = "AC0123", "+15005550006"
     settings.SMS_TWILIO_KEY, settings.SMS_TWILIO_SECRET = "SK0123", "twilio-secret"
+    settings.SMS_TWILIO_VERIFY_SERVICE = "VA0123"
     settings.SMS_SNS_REGION, settings.SMS_SNS_KEY_ID = "ap-south-1", "AKIDEXAMPLE"
     settings.SMS_SNS_SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
     settings.SMS_MSG91_KEY, settings.SMS_MSG91_TEMPLATE = "msg91-key", "flow-1"
@@ -79,6 +83,127 @@ def test_twilio_takes_a_messaging_service_as_sender(settings, respx_mock):
     send(settings, "accounts.sms.twilio.Twilio")
 
     assert parse_qs(route.calls.last.request.content.decode())["MessagingServiceSid"] == ["MG0123"]
+
+
+# --- Twilio Verify -------------------------------------------------------------------------------
+
+VERIFY = "accounts.sms.twilio.TwilioVerify"
+VERIFICATIONS = "https://verify.twilio.com/v2/Services/VA0123/Verifications"
+PENDING = httpx.Response(201, json={"sid": "VE01", "status": "pending", "valid": False})
+NONE_OPEN = httpx.Response(404, json={"code": 20404, "status": 404})
+
+
+@pytest.mark.parametrize("before", [NONE_OPEN, httpx.Response(200, json={"status": "canceled"})])
+def test_verify_ends_what_is_open_and_sends_our_code(settings, respx_mock, before):
+    ended = respx_mock.post(f"{VERIFICATIONS}/%2B919876543210").mock(return_value=before)
+    begun = respx_mock.post(VERIFICATIONS).mock(return_value=PENDING)
+
+    send(settings, VERIFY)
+
+    assert parse_qs(ended.calls.last.request.content.decode()) == {"Status": ["canceled"]}
+    assert parse_qs(begun.calls.last.request.content.decode()) == {
+        "To": ["+919876543210"],
+        "Channel": ["sms"],
+        "CustomCode": ["604182"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (httpx.Response(429, json={"code": 60203, "status": 429}), sms.SmsRefused),
+        (httpx.Response(200, json={"status": "pending"}), sms.SmsRefused),
+        (httpx.Response(201, json={"status": "canceled"}), sms.SmsRefused),
+        (httpx.ReadTimeout("late"), sms.SmsInDoubt),
+        (httpx.Response(503), sms.SmsInDoubt),
+    ],
+)
+def test_what_verify_does_not_take_is_refused(settings, respx_mock, answer, error):
+    respx_mock.post(f"{VERIFICATIONS}/%2B919876543210").mock(return_value=NONE_OPEN)
+    respx_mock.post(VERIFICATIONS).mock(side_effect=[answer])
+
+    with pytest.raises(sms.SmsRefused) as refused:
+        send(settings, VERIFY)
+
+    assert type(refused.value) is error
+
+
+def test_a_code_was_surely_not_sent_before_the_open_one_is_ended(settings, respx_mock):
+    respx_mock.post(f"{VERIFICATIONS}/%2B919876543210").mock(side_effect=httpx.ReadTimeout("late"))
+    begun = respx_mock.post(VERIFICATIONS).mock(return_value=PENDING)
+
+    with pytest.raises(sms.SmsRefused) as refused:
+        send(settings, VERIFY)
+
+    assert type(refused.value) is sms.SmsRefused
+    assert not begun.called
+
+
+@pytest.mark.django_db
+def test_verify_is_told_which_codes_were_used_of_late(settings, respx_mock):
+    settings.SMS_BACKEND = VERIFY
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    used, unused, old, free = (GamerFactory.create() for _ in range(4))
+    otp_request(used, "+919876543210", used_at=now - timedelta(seconds=30), now=now)
+    otp_request(unused, "+919876543211", used_at=None, now=now)
+    otp_request(old, "+919876543212", used_at=now - timedelta(minutes=3), now=now)
+    otp_request(free, "+12025550143", used_at=now, now=now, is_free=True)
+    told = respx_mock.post(f"{VERIFICATIONS}/%2B919876543210").mock(
+        return_value=httpx.Response(200, json={"status": "approved"})
+    )
+
+    assert otp.tell_gateways(now=now) == 1
+
+    assert parse_qs(told.calls.last.request.content.decode()) == {"Status": ["approved"]}
+    assert respx_mock.calls.call_count == 1
+
+
+@pytest.mark.django_db
+def test_a_gateway_that_cannot_be_told_is_told_another_time(settings, respx_mock, caplog):
+    settings.SMS_BACKEND = VERIFY
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    otp_request(GamerFactory.create(), "+919876543210", used_at=now, now=now)
+    respx_mock.post(f"{VERIFICATIONS}/%2B919876543210").mock(side_effect=httpx.ConnectError("away"))
+
+    with caplog.at_level(logging.WARNING):
+        assert otp.tell_gateways(now=now) == 0
+
+    assert "Twilio is out of reach: ConnectError" in caplog.text
+    assert "9876543210" not in caplog.text
+
+
+@pytest.mark.django_db
+def test_other_gateways_do_not_count_uses(settings, respx_mock):
+    settings.SMS_BACKEND = "accounts.sms.twilio.Twilio"
+    now = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    otp_request(GamerFactory.create(), "+919876543210", used_at=now, now=now)
+
+    assert otp.tell_gateways(now=now) == 0
+
+    assert not respx_mock.calls
+
+
+def otp_request(gamer, phone, *, used_at, now, is_free=False):
+    return OtpRequest.objects.create(
+        verification=PhoneVerification.objects.create(
+            gamer=gamer, phone_hash=keyed_hash("phone", phone)
+        ),
+        auth_code="525503817264019",
+        code_hash="0" * 64,
+        created_at=now - timedelta(minutes=4),
+        expires_at=now + timedelta(minutes=1),
+        sent_at=now - timedelta(minutes=4),
+        used_at=used_at,
+        game=gamer.game,
+        gamer=gamer,
+        phone=phone,
+        prefix_hash="0" * 64,
+        country="IN",
+        is_free=is_free,
+    )
+
+
+# --- The others ----------------------------------------------------------------------------------
 
 
 def test_msg91_gets_template_number_and_variables(settings, respx_mock):
