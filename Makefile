@@ -111,6 +111,10 @@ bench-boards: setup  ## Measure boards from 1,000 entrants on, and scores under 
 	@$(VENV) -m benchmarks leaderboard --sizes $(SIZES)
 	@$(VENV) -m benchmarks streaming
 
+.PHONY: bench-api
+bench-api: setup  ## Load the API with wrk, beside what the machine does without it
+	@$(VENV) -m benchmarks api
+
 .PHONY: bench-settlement
 bench-settlement: setup  ## Measure payouts to finality against one by one: LANES=12
 	@$(VENV) -m benchmarks settlement --lanes $(LANES)
