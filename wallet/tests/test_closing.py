@@ -22,16 +22,17 @@ def mint(amount: int) -> None:
 
 
 def days_ago(days: int) -> date:
-    return (datetime.now(UTC) - timedelta(days=days)).date()
+    """Of the day that began last an hour ago: until one in the morning yesterday is not closed."""
+    return (datetime.now(UTC) - closing.LATE - timedelta(days=days)).date()
 
 
 def snapshots() -> list[tuple[int, int, int]]:
     """Days ago, balance and number of transfers of each snapshot of the mint."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT current_date - (as_of AT TIME ZONE 'UTC')::date, balance, row_count"
+            "SELECT %s - (as_of AT TIME ZONE 'UTC')::date, balance, row_count"
             " FROM ledger.snapshot WHERE account_id = %s ORDER BY as_of",
-            [ledger.MINT],
+            [days_ago(0), ledger.MINT],
         )
         return [(ago, int(held), count) for ago, held, count in cursor.fetchall()]
 
@@ -43,6 +44,7 @@ def three_days(owner) -> None:
     mint(20)
     move_to_the_past(owner, days=1)
     mint(7)
+    move_to_the_past(owner, hours=1)
 
 
 def test_every_day_that_is_over_is_closed_in_its_order(owner):
