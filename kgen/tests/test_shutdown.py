@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from django.db import connection, transaction
 
 from accounts.models import Gamer
 from accounts.tests.factories import SessionFactory, secret_of, token_for
-from kgen.local.processes import LOOPBACK
+from kgen.local.processes import LOOPBACK, wait_until
 from kgen.tests.servers import Web
 from wallet.tests.factories import WalletFactory
 
@@ -122,22 +123,29 @@ def test_every_request_that_was_begun_gets_its_whole_answer(web):
 
     with ThreadPoolExecutor(CLIENTS + 1) as threads:
         running = [threads.submit(caller.run) for caller in callers]
-        while any(len(caller.answered) < 3 for caller in callers):
-            time.sleep(0.01)
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                # A session that has to wait for another one: it is under way when the end comes.
-                cursor.execute(
-                    "SELECT 1 FROM accounts_gamer WHERE id = %s FOR UPDATE", [waiting.pk]
-                )
-            session = threads.submit(open_session, caller_of(web, waiting, is_over))
-            time.sleep(0.5)
-            web.process.send_signal(signal.SIGTERM)
-            time.sleep(1)
-            was_waiting = not session.done()
-        status, body = session.result(timeout=20)
-        ended = web.process.wait(20)
-        is_over.set()
+        try:
+            wait_until(
+                lambda: all(len(caller.answered) >= 3 for caller in callers),
+                process=web.process,
+                name="web",
+                log=web.log,
+            )
+            with transaction.atomic():
+                with connection.cursor() as cursor:
+                    # A session that has to wait for another one: it is under way when the end comes.
+                    cursor.execute(
+                        "SELECT 1 FROM accounts_gamer WHERE id = %s FOR UPDATE", [waiting.pk]
+                    )
+                session = threads.submit(open_session, caller_of(web, waiting, is_over))
+                time.sleep(0.5)
+                # As a service manager does: to all of them. A worker may miss its parent's alone.
+                os.killpg(web.process.pid, signal.SIGTERM)
+                time.sleep(1)
+                was_waiting = not session.done()
+            status, body = session.result(timeout=20)
+            ended = web.process.wait(20)
+        finally:
+            is_over.set()
         for one in running:
             one.result(timeout=20)
 
